@@ -1,0 +1,115 @@
+"""What the benchmark scripts share: the pictures, the families, and restoring each file once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import accelir
+from accelir.bench.measure import make_input
+from accelir.image import ImageArray, as_image_array
+from accelir.metrics import psnr_rgb
+from accelir.network import IRNetwork
+
+LOSS = 0.05
+"""dB below the heavy network that the control of the FLOPs saving may fall: it shows how flat a family is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task as it is measured.
+
+    Attributes:
+        family: Of networks.
+        qualities: Of the ordinary encoder, which set the budgets.
+        curve: Qualities on which its rate-PSNR curve is measured.
+    """
+
+    family: str
+    qualities: tuple[int, ...]
+    curve: tuple[int, ...]
+
+
+JOBS = {
+    "sr": Job("edsr-x4", (50, 75, 90), (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 98)),
+    "denoise": Job("dncnn-s25", (10, 20, 40), (5, 8, 10, 15, 20, 25, 30, 40, 50, 65, 80, 90)),
+    "deblur": Job("mimounet-deblur", (50, 75, 90), (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 98)),
+}
+
+
+def pictures(folder: Path, count: int | None) -> list[Path]:
+    """The photographs of Kodak24 in the order of their names."""
+    found = sorted((folder / "bench" / "Kodak24").glob("*.png"))[:count]
+    if not found:
+        raise SystemExit(f"{folder} holds no bench/Kodak24/*.png")
+    return found
+
+
+def kernels(folder: Path) -> list[np.ndarray]:
+    """The blur kernels in the order of the file."""
+    with np.load(folder / "kernels" / "blur_kernels.npz") as stored:
+        return [stored[name].astype(np.float32) for name in stored.files]
+
+
+def family(name: str, wanted: list[str] | None) -> list[IRNetwork]:
+    """The installed networks of a family, narrowest first."""
+    specs = sorted((spec.width, key) for key, spec in accelir.networks().items() if spec.family == name)
+    chosen = [key for _, key in specs if not wanted or key in wanted]
+    return [accelir.network(key) for key in chosen]
+
+
+class Measured:
+    """One input of one task: makes it, and restores every distinct file once for each network.
+
+    Args:
+        network: Any of the family: its task makes the input.
+        path: Of the clean photograph.
+        index: Of the photograph in the set: the seed.
+        blur: Kernels, for deblurring.
+    """
+
+    def __init__(self, network: IRNetwork, path: Path, index: int, blur: list[np.ndarray]) -> None:
+        self.image, self.reference = make_input(network.task, as_image_array(path), index, blur)
+        self._scores: dict[tuple[str, bytes], float] = {}
+        self._usual: dict[int, bytes] = {}
+
+    def usual(self, quality: int) -> bytes:
+        """Pillow's JPEG: optimize=True, 4:2:0, no metadata."""
+        if quality not in self._usual:
+            stream = io.BytesIO()
+            Image.fromarray(self.image).save(stream, "JPEG", quality=quality, optimize=True)
+            self._usual[quality] = stream.getvalue()
+        return self._usual[quality]
+
+    def psnr(self, network: IRNetwork, data: bytes) -> float:
+        """Of the restored file, in dB."""
+        key = (network.name, data)
+        if key not in self._scores:
+            pixels: ImageArray = as_image_array(data)
+            self._scores[key] = psnr_rgb(network.restore(pixels), self.reference)
+        return self._scores[key]
+
+
+def progress() -> Progress:
+    """A bar for the terminal."""
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def each_task(task: str | None) -> Iterator[tuple[str, Job]]:
+    """The named job, or all of them."""
+    if task is not None and task not in JOBS:
+        raise SystemExit(f"No task named {task!r}. There are: {', '.join(JOBS)}.")
+    yield from ((name, job) for name, job in JOBS.items() if task in (None, name))
+
+
+def rounded(scores: dict[str, float]) -> dict[str, float]:
+    """To 5 decimals, for JSON that people can read."""
+    return {name: round(value, 5) for name, value in scores.items()}

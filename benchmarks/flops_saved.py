@@ -1,0 +1,120 @@
+"""FLOPs that a network family saves at equal bytes and equal restored quality.
+
+    python benchmarks/flops_saved.py DATA_FOLDER [--task sr|denoise|deblur] [--images N]
+
+H is the family's widest network on Pillow's JPEG at quality q: B bytes, restored PSNR P. The saving is what the narrowest
+network that reaches P from an accelir file of at most B bytes leaves out, interpolated between widths on log(FLOPs), 0
+where none reaches P. Beside it the saving with Pillow's file in both arms at P - 0.05 dB.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from common import LOSS, Measured, each_task, family, kernels, pictures, progress, rounded
+
+import accelir
+from accelir.bench.measure import flops_saved, summarise
+from accelir.bench.results import ResultFile
+from accelir.network import IRNetwork
+
+
+def main(
+    data_folder: Annotated[Path, typer.Argument(help="Holds bench/Kodak24 and kernels/blur_kernels.npz.")],
+    task: Annotated[str | None, typer.Option(help="sr, denoise or deblur; all by default.")] = None,
+    images: Annotated[int | None, typer.Option(help="How many photographs; all by default.")] = None,
+    estimate: Annotated[str, typer.Option(help="What our files are encoded by.")] = "profile",
+    output: Annotated[Path, typer.Option()] = Path("benchmarks/results/flops_saved.json"),
+) -> None:
+    paths, blur = pictures(data_folder, images), kernels(data_folder)
+    jobs = {name: (job, family(job.family, None)) for name, job in each_task(task)}
+    for name, (job, members) in jobs.items():
+        if len(members) < 2:
+            raise SystemExit(f"{name}: it takes two widths of {job.family} to compare; {len(members)} are installed.")
+    settings = {
+        "images": [path.name for path in paths],
+        "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
+        "networks": {net.name: net.fingerprint() for _, members in jobs.values() for net in members},
+        "estimate": estimate,
+        "loss_of_the_control": LOSS,
+        "psnr": "RGB, 0..255, no border",
+        "flops": "2 x multiply-accumulates, per image",
+    }
+    command = " ".join(
+        ["python benchmarks/flops_saved.py DATA_FOLDER"]
+        + ([f"--task {task}"] if task else [])
+        + ([f"--images {images}"] if images else [])
+        + ([f"--estimate {estimate}"] if estimate != "profile" else [])
+        + [f"--output {output.as_posix()}" if not output.is_absolute() else f"--output {output.name}"]
+    )
+    results = ResultFile(output, settings, command)
+    with progress() as bar:
+        running = bar.add_task("", total=len(jobs) * len(paths))
+        for name, (job, members) in jobs.items():
+            for index, path in enumerate(paths):
+                bar.update(running, description=f"{name}, {path.name}")
+                if not results.has(task=name, image=path.name):
+                    shared = Measured(members[0], path, index, blur)
+                    rows = [measure(shared, members, quality, estimate) for quality in job.qualities]
+                    results.add({"task": name, "image": path.name, "qualities": rows})
+                bar.advance(running)
+    results.summary = [
+        overview(results.records, name, quality) for name, (job, _) in jobs.items() for quality in job.qualities
+    ]
+    results.write()
+    for row in results.summary:
+        typer.echo(json.dumps(row))
+
+
+def measure(shared: Measured, members: list[IRNetwork], quality: int, estimate: str) -> dict[str, Any]:
+    """Both arms of every width on one picture."""
+    usual = shared.usual(quality)
+    flops = {net.name: net.cost(*shared.image.shape[:2]).flops for net in members}
+    ordinary = {net.name: shared.psnr(net, usual) for net in members}
+    ours, sizes = {}, {}
+    for net in members:
+        encoded = accelir.encode(shared.image, network=net, budget=accelir.Bytes(len(usual)), estimate=estimate)
+        sizes[net.name], ours[net.name] = len(encoded.data), shared.psnr(net, encoded.data)
+    heavy = max(flops, key=lambda name: flops[name])
+    costs, target = list(flops.values()), ordinary[heavy]
+    return {
+        "quality": quality,
+        "bytes": len(usual),
+        "heavy": heavy,
+        "target_psnr": round(target, 5),
+        "flops": flops,
+        "ordinary_psnr": rounded(ordinary),
+        "accelir_psnr": rounded(ours),
+        "accelir_bytes": sizes,
+        "saved": flops_saved(costs, list(ours.values()), target, flops[heavy]),
+        "saved_by_losing": flops_saved(costs, list(ordinary.values()), target - LOSS, flops[heavy]),
+        "reached": max(ours.values()) >= target,
+        "capped": ours[min(flops, key=flops.__getitem__)] >= target,
+    }
+
+
+def overview(records: list[dict[str, Any]], task: str, quality: int) -> dict[str, Any]:
+    """Means and spread over the pictures."""
+    rows = [
+        row
+        for record in records
+        if record["task"] == task
+        for row in record["qualities"]
+        if row["quality"] == quality
+    ]
+    return {
+        "task": task,
+        "quality": quality,
+        "heavy": rows[0]["heavy"],
+        "saved": summarise([row["saved"] for row in rows]).model_dump(),
+        "saved_by_losing": summarise([row["saved_by_losing"] for row in rows]).model_dump(),
+        "share_reached": sum(row["reached"] for row in rows) / len(rows),
+        "share_capped": sum(row["capped"] for row in rows) / len(rows),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,194 @@
+"""Budgets, and the one loop that meets them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelir.allocation.allocator import Allocator
+from accelir.codec import Codec, Encoded, LevelMap, Prepared
+from accelir.errors import BudgetError, InvalidInputError
+from accelir.image import ImageArray
+from accelir.profiling.estimate import Estimate
+
+__all__ = ["BitsPerPixel", "Budget", "Bytes", "LikeQuality", "fit_budget"]
+
+WRITES = 12
+"""Most files that are written for one budget."""
+
+COARSE_WRITES = 3
+"""Most of them that move the allocation, where the codec has a fine control."""
+
+NEAR = 0.1
+"""Logarithm of size over budget at which the fine control takes over."""
+
+MARGIN = 0.0015
+"""How far below the budget, in logarithm, the search aims: the file must not exceed it."""
+
+CLOSED = 1e-3
+"""Width of a bracket in which nothing better is expected."""
+
+GOAL = 0.996
+"""Part of the budget at which the loop is content, where the codec's fine control reaches it in time."""
+
+
+class Budget(ABC):
+    """What a file may take."""
+
+    @abstractmethod
+    def resolve(self, image: ImageArray, codec: Codec) -> int:
+        """The budget in bytes for an image."""
+
+
+@dataclass(frozen=True)
+class Bytes(Budget):
+    """At most so many bytes.
+
+    Attributes:
+        count: 1 or more.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.count, bool) or int(self.count) != self.count or self.count < 1:
+            raise InvalidInputError(f"A budget is 1 byte or more; got {self.count!r}.")
+
+    def resolve(self, image: ImageArray, codec: Codec) -> int:
+        return int(self.count)
+
+
+@dataclass(frozen=True)
+class BitsPerPixel(Budget):
+    """At most so many bits per pixel of the encoded image.
+
+    Attributes:
+        bits: More than 0.
+    """
+
+    bits: float
+
+    def __post_init__(self) -> None:
+        if not (self.bits > 0 and np.isfinite(self.bits)):
+            raise InvalidInputError(f"Bits per pixel are more than 0; got {self.bits}.")
+
+    def resolve(self, image: ImageArray, codec: Codec) -> int:
+        return max(1, int(self.bits * image.shape[0] * image.shape[1] / 8))
+
+
+@dataclass(frozen=True)
+class LikeQuality(Budget):
+    """At most the bytes that the format's usual encoder takes at a quality.
+
+    Attributes:
+        quality: 1 to 100.
+    """
+
+    quality: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise InvalidInputError(f"Quality is 1 to 100; got {self.quality}.")
+
+    def resolve(self, image: ImageArray, codec: Codec) -> int:
+        return len(codec.usual(image, self.quality))
+
+
+def fit_budget(
+    codec: Codec, prepared: Prepared, estimate: Estimate, allocator: Allocator, budget: int
+) -> Encoded:
+    """Write the best file that takes at most ``budget`` bytes.
+
+    First the allocator is asked for more or fewer bits until the file comes near the budget; then, where the codec
+    has a fine control, that closes the gap. Both are the same bracketed secant on the logarithm of the size.
+
+    Args:
+        codec: Says whether it has a fine control, and what is full enough where it has none.
+        prepared: Writes.
+        estimate: What the allocator goes by.
+        allocator: Picks the levels.
+        budget: In bytes.
+
+    Raises:
+        BudgetError: Even the coarsest levels take more; the message says how much.
+    """
+    finest = len(codec.levels) - 1
+    search = _Search(budget)
+    levels: LevelMap = allocator.allocate(estimate, 8 * budget)
+    for _ in range(COARSE_WRITES if codec.fine_control else WRITES):
+        encoded = prepared.write(levels)
+        foreseen = float(estimate.curves.size[estimate.groups, levels].sum())
+        log_bits = search.add(float(np.log(max(foreseen, 1.0))), encoded, slope=1.0)
+        enough = abs(search.gap(encoded)) < NEAR if codec.fine_control else search.filled >= codec.fill
+        if enough or search.exhausted(finest if not codec.fine_control else None):
+            break
+        proposed = allocator.allocate(estimate, round(float(np.exp(min(log_bits, 40.0)))))
+        if np.array_equal(proposed, levels):
+            break
+        levels = proposed
+    if codec.fine_control:
+        search.restart()
+        trim = 0.0
+        for _ in range(WRITES - COARSE_WRITES):
+            trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
+            if search.filled >= GOAL or search.exhausted(None):
+                break
+    if search.best is None:
+        search.add(0.0, prepared.write(0), slope=1.0)
+    if search.best is None:
+        raise BudgetError(budget, search.smallest, codec.name)
+    return search.best
+
+
+class _Search:
+    """A bracketed secant: positions and the files they gave, the largest that fits kept."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.best: Encoded | None = None
+        self.smallest = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the bracket; keep the best file."""
+        self.low: tuple[float, float] | None = None
+        self.high: tuple[float, float] | None = None
+
+    @property
+    def filled(self) -> float:
+        """Part of the budget that the best file takes; 0 without one."""
+        return 0.0 if self.best is None else len(self.best.data) / self.budget
+
+    def gap(self, encoded: Encoded) -> float:
+        """Logarithm of the size over the budget."""
+        return float(np.log(len(encoded.data) / self.budget))
+
+    def exhausted(self, finest: int | None) -> bool:
+        """Whether no better file is left to find: the bracket is closed, or all blocks have the finest level."""
+        if finest is not None and self.best is not None and self.best.levels.min() == finest:
+            return True
+        return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
+
+    def add(self, position: float, encoded: Encoded, slope: float) -> float:
+        """Take a file into account and say where to look next.
+
+        Args:
+            position: Where it was found.
+            encoded: The file.
+            slope: About how the logarithm of the size moves with the position.
+        """
+        size, gap = len(encoded.data), self.gap(encoded)
+        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
+        if gap <= 0:
+            if self.best is None or size > len(self.best.data):
+                self.best = encoded
+            self.low = (position, gap)
+        else:
+            self.high = (position, gap)
+        if self.low is None or self.high is None:
+            return position - (gap + float(np.sign(gap)) * MARGIN) / slope if gap > 0 else position - gap / slope
+        aim = -MARGIN - self.low[1]
+        share = aim / (self.high[1] - self.low[1])
+        return self.low[0] + (self.high[0] - self.low[0]) * min(max(share, 0.1), 0.9)

@@ -1,0 +1,1 @@
+"""Measuring: the demo, and what the scripts in ``benchmarks/`` share."""

@@ -1,0 +1,361 @@
+"""The command line: encode, restore, profile, plugins, demo."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from accelir.errors import AccelIRError
+
+# Everything else is imported inside the commands: `accelir --help` must not wait for torch.
+if TYPE_CHECKING:
+    from accelir.allocation.budget import Budget
+    from accelir.bench.demo import Comparison
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="accelir",
+    help="Encode images for the neural network that will restore them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+NetworkOption = Annotated[
+    str, typer.Option("--network", "-n", help="The network that restores the image; see `accelir plugins`.")
+]
+CodecOption = Annotated[str, typer.Option("--codec", "-c", help="The file format; see `accelir plugins`.")]
+PHOTOGRAPHS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+
+
+def main() -> None:
+    """The entry point of the ``accelir`` command."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"accelir {version('accelir')}")
+        except PackageNotFoundError:
+            typer.echo("accelir (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Encode images for the neural network that will restore them."""
+
+
+@app.command()
+def encode(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred.")],
+    network: NetworkOption,
+    codec: CodecOption = "jpeg",
+    size: Annotated[int | None, typer.Option("--bytes", min=1, help="Budget: at most this many bytes.")] = None,
+    bpp: Annotated[float | None, typer.Option("--bpp", help="Budget: at most this many bits per pixel.")] = None,
+    like_quality: Annotated[
+        int | None,
+        typer.Option("--like-quality", min=1, max=100, help="Budget: what the usual encoder takes at this quality."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    profile: Annotated[Path | None, typer.Option("--profile", help="A profile made by `accelir profile`.")] = None,
+    estimate: Annotated[
+        str,
+        typer.Option("--estimate", help="profile, measured, or a control: uniform, plain-mse, variance."),
+    ] = "profile",
+) -> None:
+    """Encode IMAGE within a budget for the network that will restore it."""
+    budget = _budget(size, bpp, like_quality)
+    with _plain_errors():
+        from accelir import pipeline, registry
+
+        coder = registry.codec(codec)
+        target = output or _beside(image, coder.extensions[0], "-accelir")
+        _protect(image, target)
+        encoded = pipeline.encode(
+            image, network=network, codec=coder, budget=budget, profile=profile, estimate=estimate
+        )
+        encoded.save(target)
+        low, high = int(encoded.levels.min()), int(encoded.levels.max())
+        levels = f"level {low}" if low == high else f"levels {low} to {high}"
+        typer.echo(f"{target}: {len(encoded.data):,} bytes, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture in any format that is read.")],
+    network: NetworkOption,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The picture to write, by default a PNG.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="A torch device, for example cuda.")] = None,
+) -> None:
+    """Decode FILE and restore the picture."""
+    target = output or _beside(file, ".png", "-restored", always=True)
+    _protect(file, target)
+    kind = _picture_format(target)
+    with _plain_errors():
+        import io
+
+        from accelir import pipeline
+        from accelir.image import write_atomically
+
+        _check_device(device)
+        restored = pipeline.restore(file, network=network, device=device)
+        stream = io.BytesIO()
+        restored.save(stream, kind)
+        write_atomically(target, stream.getvalue())
+        typer.echo(f"{target}: {restored.width} x {restored.height} pixels")
+
+
+@app.command()
+def profile(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Clean photographs, searched through.")],
+    network: NetworkOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The profile to write.")],
+    codec: CodecOption = "jpeg",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
+) -> None:
+    """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
+    if not pictures:
+        raise typer.BadParameter(
+            f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER"
+        )
+    if output.resolve() in {path.resolve() for path in pictures}:
+        raise typer.BadParameter(f"{output} is one of the photographs.", param_hint="--output")
+    with _plain_errors():
+        from accelir import registry
+        from accelir.profiling.profiler import StandardProfiler
+
+        net, coder = registry.network(network), registry.codec(codec)
+        checkpoint = output.with_name(f"{output.name}.checkpoint")
+        with _progress() as tell:
+            made = StandardProfiler().fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
+        made.save(output)
+        typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
+
+
+@app.command()
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the installed plugins and everything that they bring."""
+    with _plain_errors():
+        import dataclasses
+        import json
+
+        from accelir import registry
+
+        found = [
+            record if isinstance(record, dict) else dataclasses.asdict(record) for record in registry.plugins()
+        ]
+        brought = {
+            "codecs": _summaries(registry.codecs()),
+            "networks": _summaries(registry.networks()),
+            "profiles": [{"codec": of_codec, "network": name} for of_codec, name in sorted(registry.profiles())],
+        }
+        if as_json:
+            typer.echo(json.dumps({"plugins": found, **brought}, indent=2, default=str))
+            return
+        _print_plugins(found, brought)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, a PNG.")] = Path(
+        "accelir-demo.png"
+    ),
+    image: Annotated[
+        Path | None, typer.Option("--image", help="A clean photograph of your own instead of the two that come along.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
+) -> None:
+    """Show what encoding for the network brings: two tables and a picture."""
+    if image is not None:
+        _protect(image, output)
+    if output.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{output} does not end in .png.", param_hint="--output")
+    with _plain_errors():
+        from rich.console import Console
+
+        from accelir.bench.demo import finding, run_demo
+
+        with _progress() as tell:
+            shown = run_demo(output, image=image, seed=seed, progress=tell)
+        console = Console()
+        for comparison in shown.comparisons:
+            console.print()
+            console.print(_table(comparison))
+            console.print(finding(comparison), highlight=False)
+        for reason in shown.skipped:
+            _complain(reason)
+        console.print()
+        typer.echo(f"Picture: {shown.picture}")
+
+
+def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Budget:
+    if sum(value is not None for value in (size, bpp, like_quality)) != 1:
+        raise typer.BadParameter("Say the budget once: --bytes N, --bpp X or --like-quality Q.", param_hint="budget")
+    from accelir.allocation.budget import BitsPerPixel, Bytes, LikeQuality
+
+    if size is not None:
+        return Bytes(size)
+    if bpp is not None:
+        if not 0 < bpp < float("inf"):
+            raise typer.BadParameter(f"{bpp} is not more than 0.", param_hint="--bpp")
+        return BitsPerPixel(bpp)
+    assert like_quality is not None
+    return LikeQuality(like_quality)
+
+
+def _beside(source: Path, extension: str, mark: str, *, always: bool = False) -> Path:
+    """A name beside the source that is never the source's own."""
+    plain = source.with_suffix(extension)
+    if not always and plain.name.lower() != source.name.lower():
+        return plain
+    return source.with_name(f"{source.stem}{mark}{extension}")
+
+
+def _protect(source: Path, target: Path) -> None:
+    same = target.exists() and source.exists() and target.samefile(source)
+    if same or target.resolve() == source.resolve():
+        raise typer.BadParameter(f"{target} is the input; name another file.", param_hint="--output")
+    if target.is_dir():
+        raise typer.BadParameter(f"{target} is a folder; name a file.", param_hint="--output")
+    if not target.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {target.parent}.", param_hint="--output")
+
+
+def _picture_format(target: Path) -> str:
+    from PIL import Image
+
+    kind = Image.registered_extensions().get(target.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise typer.BadParameter(
+            f"No picture format has the ending {target.suffix!r}; use .png.", param_hint="--output"
+        )
+    return kind
+
+
+def _check_device(device: str | None) -> None:
+    import torch
+
+    from accelir.errors import InvalidInputError
+
+    if device is None:
+        return
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).partition("\n")[0]
+        raise InvalidInputError(f"Device {device!r} cannot be used: {first}") from error
+
+
+def _summaries(specs: Any) -> list[dict[str, Any]]:
+    fields = ("family", "width", "task", "extensions", "summary")
+    return [
+        {"name": name} | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
+        for name, spec in sorted(specs.items())
+    ]
+
+
+def _print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str, Any]]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    for title, rows in {"plugins": found, **brought}.items():
+        table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
+        columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
+        for column in columns:
+            table.add_column(column.replace("_", " "), justify="right" if column == "width" else "left")
+        for row in rows:
+            table.add_row(*(escape(_words(row.get(column))) for column in columns))
+        console.print(table if rows else f"No {title}.")
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _table(comparison: Comparison) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"{comparison.task}, JPEG at quality {comparison.quality}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("network")
+    table.add_column("file")
+    for heading in ("bytes", "PSNR dB", "GFLOPs", "ms"):
+        table.add_column(heading, justify="right")
+    for photograph in comparison.photographs:
+        for arm in photograph.arms:
+            ours = (arm.role, arm.file) == ("light", "accelir")
+            table.add_row(
+                arm.network,
+                f"{photograph.name}, {arm.file}",
+                f"{arm.size:,}",
+                f"{arm.psnr:.2f}",
+                f"{arm.flops / 1e9:,.2f}",
+                f"{1000 * arm.seconds:,.0f}",
+                style="bold" if ours else None,
+            )
+        table.add_section()
+    return table
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield tell
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Errors of the library and of the file system as one line, warnings too."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: _complain(f"warning: {message}")
+        try:
+            yield
+        except (AccelIRError, OSError) as error:
+            _complain(str(error))
+            raise typer.Exit(1) from error
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"accelir: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Codec: the contract of a file format, and what all codecs share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from accelir.errors import CodecError, InvalidInputError
+from accelir.image import ImageArray, block_grid, require_image, write_atomically
+
+__all__ = ["Codec", "CodecOptions", "Encoded", "LevelMap", "Prepared", "Sensitivity"]
+
+LevelMap = npt.NDArray[np.int32]
+Sensitivity = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file, and what is known of it.
+
+    Attributes:
+        data: The bytes of the file.
+        levels: int32 (rows, cols): the level really written for each block.
+        block: Side of a block in pixels.
+        width: Of the image in pixels.
+        height: Of the image in pixels.
+        overhead_bits: Bits that belong to no block (headers, tables, padding).
+        block_bits: float32 (rows, cols); ``overhead_bits + block_bits.sum() == 8 * len(data)``.
+        block_bits_kind: Whether the codec counted ``block_bits`` or estimates them.
+        media_type: For example ``"image/jpeg"``.
+    """
+
+    data: bytes
+    levels: LevelMap
+    block: int
+    width: int
+    height: int
+    overhead_bits: float
+    block_bits: npt.NDArray[np.float32]
+    block_bits_kind: Literal["exact", "estimated"]
+    media_type: str = "application/octet-stream"
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the file per pixel of the image."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file, whole or not at all, and return its path."""
+        return write_atomically(path, self.data)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Encoded {self.media_type} {self.width}x{self.height}, {len(self.data)} bytes, "
+            f"{self.bits_per_pixel:.2f} bpp, levels {self.levels.min()}..{self.levels.max()}>"
+        )
+
+
+class Prepared(ABC):
+    """An image on its way into a file: everything done that does not depend on the levels."""
+
+    @abstractmethod
+    def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
+        """Write the file.
+
+        Args:
+            levels: One level for all blocks, or int (rows, cols).
+            trim: Fine control of the size in levels: +1 makes every block about as much finer as one level does,
+                0.1 a tenth of it. Codecs without fine control ignore it.
+
+        Raises:
+            CodecError: A level outside the codec's, or a map of another shape.
+        """
+
+
+class CodecOptions(BaseModel):
+    """The base of a codec's options: frozen, and no unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Codec(ABC):
+    """A file format that is written block by block.
+
+    A codec writes `prepare` and `decode`, and a `Prepared` with its ``write``; that is all.
+
+    Attributes:
+        name: Unique name, for example ``"jpeg"``.
+        version: Raised when the meaning of levels or coefficients changes: profiles are bound to it.
+        media_type: For example ``"image/jpeg"``.
+        extensions: With the dot, the usual one first.
+        signatures: Leading bytes; ``b"....ftypavif"`` style wildcards are not needed: match from offset 0, with ``?``
+            (0x3F) standing for any byte.
+        levels: One label for each level, coarsest first.
+        fill: Least part of a budget that is used, unless the finest level is reached.
+        fine_control: Whether ``write`` heeds ``trim``.
+        trim_slope: About how much one level's worth of trim adds to the logarithm of the size.
+        tunings: Options worth trying for a network: a profile fits them (the first is the default).
+        Options: The options model; keyword arguments of the codec are its fields.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    media_type: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]]
+    signatures: ClassVar[tuple[bytes, ...]]
+    levels: ClassVar[tuple[str, ...]]
+    fill: ClassVar[float] = 0.95
+    fine_control: ClassVar[bool] = False
+    trim_slope: ClassVar[float] = 0.12
+    tunings: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    Options: ClassVar[type[CodecOptions]] = CodecOptions
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            self.options = self.Options(**options)
+        except ValidationError as error:
+            allowed = ", ".join(self.Options.model_fields) or "none"
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)
+            )
+            raise InvalidInputError(f"Options of codec {self.name!r}: {problems}. Options: {allowed}.") from error
+
+    def tuned(self, options: dict[str, Any]) -> Self:
+        """The same codec, with what the caller left at its default replaced by ``options``."""
+        chosen = {name: getattr(self.options, name) for name in self.options.model_fields_set}
+        return type(self)(**{**options, **chosen})
+
+    @abstractmethod
+    def block(self, image: ImageArray) -> int:
+        """The side in pixels of the blocks whose levels may differ in this image."""
+
+    @abstractmethod
+    def prepare(self, image: ImageArray, *, sensitivity: Sensitivity | None = None) -> Prepared:
+        """Do all work that does not depend on levels.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+            sensitivity: float32 (rows, cols, K), as `project` counts K; None for plain squared error.
+
+        Raises:
+            CodecError: The format cannot hold this image.
+        """
+
+    @abstractmethod
+    def decode(self, data: bytes) -> ImageArray:
+        """The pixels, the same as the reference decoder's: uint8 (H, W, 3) or (H, W).
+
+        Raises:
+            DecodeError: The bytes are not a file of this format.
+        """
+
+    def project(self, gradient: npt.NDArray[np.float32]) -> Sensitivity | None:
+        """The adjoint of `decode`: from a gradient of the pixels to one of the coefficients.
+
+        Args:
+            gradient: float32 (H, W, 3) or (H, W): the derivative of a scalar by each decoded sample (0..255).
+
+        Returns:
+            float32 (rows, cols, K): its derivative by each dequantised coefficient of each block, or None where the
+            codec has no such coefficients.
+        """
+        return None
+
+    def convert(self, sensitivity: Sensitivity, image: ImageArray) -> Sensitivity | None:
+        """A sensitivity of another geometry of this codec, made to fit an image.
+
+        A profile is made with colour pictures and one set of options; a gray picture, or other options, may count
+        blocks and coefficients differently.
+
+        Args:
+            sensitivity: float32 (rows, cols, K) as predicted for the same picture in the profile's geometry.
+            image: uint8 (H, W, 3) or (H, W).
+
+        Returns:
+            float32 of the shape that `prepare` wants for ``image``, or None where the codec cannot tell.
+        """
+        return None
+
+    def usual(self, image: ImageArray, quality: int) -> bytes:
+        """The file that the usual encoder of the format writes at a quality, for `LikeQuality` budgets.
+
+        Raises:
+            CodecError: The codec names no usual encoder.
+        """
+        raise CodecError(f"Codec {self.name!r} has no usual encoder to take a size from; use Bytes or BitsPerPixel.")
+
+    def encode(
+        self,
+        image: ImageArray,
+        levels: int | LevelMap,
+        *,
+        sensitivity: Sensitivity | None = None,
+        trim: float = 0.0,
+    ) -> Encoded:
+        """`prepare` and ``write`` in one."""
+        return self.prepare(require_image(image), sensitivity=sensitivity).write(levels, trim)
+
+    def level_map(self, image: ImageArray, levels: int | LevelMap) -> LevelMap:
+        """``levels`` as a checked int32 map for this image.
+
+        Raises:
+            CodecError: A level outside the codec's, or a map of another shape.
+        """
+        grid = block_grid(image, self.block(image))
+        array = np.asarray(levels)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise CodecError(f"Levels are integers; got {array.dtype}.")
+        if array.ndim and array.shape != grid:
+            raise CodecError(f"This image has {grid[0]}x{grid[1]} blocks; got a level map of shape {array.shape}.")
+        last = len(self.levels) - 1
+        if array.min() < 0 or array.max() > last:
+            raise CodecError(
+                f"Codec {self.name!r} has levels 0 (coarsest) to {last}; got {array.min()} to {array.max()}."
+            )
+        return np.ascontiguousarray(np.broadcast_to(array, grid).astype(np.int32))
+
+    def claims(self, data: bytes) -> bool:
+        """Whether the leading bytes are this format's."""
+        return any(
+            len(data) >= len(signature)
+            and all(want in (have, 0x3F) for want, have in zip(signature, data, strict=False))
+            for signature in self.signatures
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"

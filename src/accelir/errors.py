@@ -1,0 +1,83 @@
+"""Every error that the library raises: one tree, each also the standard library's kind of error that it is."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccelIRError",
+    "BudgetError",
+    "CodecError",
+    "DecodeError",
+    "DuplicateNameError",
+    "InvalidInputError",
+    "MissingDependencyError",
+    "NotDifferentiableError",
+    "PluginError",
+    "ProfileFormatError",
+    "ProfileMismatchError",
+    "ProfileNotFoundError",
+    "UnknownNameError",
+]
+
+
+class AccelIRError(Exception):
+    """The base of all errors of this library."""
+
+
+class InvalidInputError(AccelIRError, ValueError):
+    """An argument has the wrong type, shape, range or value."""
+
+
+class PluginError(AccelIRError):
+    """A plugin could not be loaded, or registered something malformed."""
+
+
+class DuplicateNameError(PluginError, ValueError):
+    """Two plugins register the same name."""
+
+
+class UnknownNameError(AccelIRError, LookupError):
+    """No codec, network, task, profiler or allocator of that name is installed."""
+
+
+class MissingDependencyError(AccelIRError, ImportError):
+    """A part of the library needs a package that is not installed; the message says how to install it."""
+
+
+class CodecError(AccelIRError, ValueError):
+    """A codec cannot write this image or these levels."""
+
+
+class DecodeError(AccelIRError, ValueError):
+    """The bytes are not an image that can be read."""
+
+
+class BudgetError(AccelIRError, ValueError):
+    """No file of this codec fits the budget.
+
+    Attributes:
+        asked: The budget, in bytes.
+        smallest: The smallest file possible, in bytes.
+    """
+
+    def __init__(self, asked: int, smallest: int, codec: str) -> None:
+        super().__init__(
+            f"A budget of {asked} bytes is impossible: the smallest {codec} file of this image takes {smallest} bytes."
+        )
+        self.asked = asked
+        self.smallest = smallest
+
+
+class ProfileNotFoundError(AccelIRError, LookupError):
+    """No profile is known for a codec and network."""
+
+
+class ProfileMismatchError(AccelIRError, ValueError):
+    """A profile belongs to another codec or network."""
+
+
+class ProfileFormatError(AccelIRError, ValueError):
+    """A file is not a profile, or was written by a newer version."""
+
+
+class NotDifferentiableError(AccelIRError, TypeError):
+    """A network without gradients was asked for something that needs them."""

@@ -1,0 +1,126 @@
+"""The hooks that a plugin implements, and the specs that they return.
+
+A spec names its factory as ``"package.module:Class"``, so that finding plugins imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["AllocatorSpec", "CodecSpec", "NetworkSpec", "ProfileSpec", "ProfilerSpec", "Spec", "TaskSpec", "hookimpl"]
+
+hookspec = pluggy.HookspecMarker("accelir")
+hookimpl = pluggy.HookimplMarker("accelir")
+
+
+class Spec(BaseModel):
+    """What a plugin says of one thing that it brings.
+
+    Attributes:
+        name: Unique among its kind: lower-case letters, digits and ``. + _ -``.
+        factory: ``"package.module:Class"``, or a function; called with ``options`` as keyword arguments.
+        summary: One line for listings.
+        install_hint: The command that brings what the factory imports, for example
+            ``"pip install 'accelir-avif[encoder]'"``.
+        options: Keyword arguments of the factory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.+_-]*$")
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    summary: str = Field(min_length=1)
+    install_hint: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class CodecSpec(Spec):
+    """A codec.
+
+    Attributes:
+        extensions: With the dot, the usual one first.
+        signatures: Leading bytes of its files; ``?`` stands for any byte.
+    """
+
+    extensions: tuple[str, ...] = Field(min_length=1)
+    signatures: tuple[bytes, ...] = Field(min_length=1)
+
+
+class NetworkSpec(Spec):
+    """A network.
+
+    Attributes:
+        family: What its widths have in common.
+        width: Channels of the body, 0 where that says nothing.
+        task: Name of the task.
+    """
+
+    family: str
+    width: int = Field(ge=0)
+    task: str
+
+
+class TaskSpec(Spec):
+    """A task."""
+
+
+class ProfilerSpec(Spec):
+    """A profiler."""
+
+
+class AllocatorSpec(Spec):
+    """An allocator."""
+
+
+class ProfileSpec(BaseModel):
+    """A profile that comes with a package.
+
+    Attributes:
+        codec: Name of the codec.
+        network: Name of the network.
+        path: ``"package:relative/file.safetensors"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    codec: str
+    network: str
+    path: str = Field(pattern=r"^[A-Za-z_][\w.]*:.+$")
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What profiles are looked up by: (codec, network)."""
+        return self.codec, self.network
+
+
+@hookspec
+def accelir_codecs() -> list[CodecSpec]:  # type: ignore[empty-body]
+    """Return the codecs that the plugin brings."""
+
+
+@hookspec
+def accelir_networks() -> list[NetworkSpec]:  # type: ignore[empty-body]
+    """Return the networks that the plugin brings."""
+
+
+@hookspec
+def accelir_tasks() -> list[TaskSpec]:  # type: ignore[empty-body]
+    """Return the tasks that the plugin brings."""
+
+
+@hookspec
+def accelir_profilers() -> list[ProfilerSpec]:  # type: ignore[empty-body]
+    """Return the profilers that the plugin brings."""
+
+
+@hookspec
+def accelir_allocators() -> list[AllocatorSpec]:  # type: ignore[empty-body]
+    """Return the allocators that the plugin brings."""
+
+
+@hookspec
+def accelir_profiles() -> list[ProfileSpec]:  # type: ignore[empty-body]
+    """Return the profiles that the plugin brings."""

@@ -1,0 +1,120 @@
+"""Images in: a path, bytes, a PIL image or an array, always seen as one uint8 array; and the grid of blocks on it."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir.errors import DecodeError, InvalidInputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["ImageArray", "ImageLike", "as_image_array", "block_grid", "read_bytes", "require_image", "write_atomically"]
+
+ImageArray: TypeAlias = npt.NDArray[np.uint8]
+ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
+
+
+def as_image_array(source: ImageLike) -> ImageArray:
+    """Any accepted image as an array.
+
+    Paths, bytes and PIL images keep gray ("L", "1") as gray and everything else that is opaque becomes RGB; the EXIF
+    orientation is applied.
+
+    Args:
+        source: A path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or (H, W).
+
+    Returns:
+        uint8 (H, W, 3) or (H, W), sRGB, C-contiguous.
+
+    Raises:
+        InvalidInputError: The array has another shape or dtype, or the picture has transparency or 16-bit samples.
+        DecodeError: The bytes are not a picture that Pillow opens.
+    """
+    if isinstance(source, np.ndarray):
+        return require_image(source)
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if isinstance(source, str | Path | bytes):
+        try:
+            picture: Image.Image = Image.open(io.BytesIO(read_bytes(source)))
+            picture.load()
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).") from error
+    elif isinstance(source, Image.Image):
+        picture = source
+    else:
+        raise InvalidInputError(
+            f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
+        )
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(("I", "F")):
+        raise InvalidInputError(f"Pictures of mode {picture.mode!r} (over 8 bits) are not supported; convert to 8 bits.")
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        alpha = picture.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            raise InvalidInputError("The picture has transparency; composite it onto a background first.")
+    mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"
+    return np.ascontiguousarray(np.asarray(picture.convert(mode)))
+
+
+def require_image(array: npt.NDArray[Any]) -> ImageArray:
+    """``array`` itself, C-contiguous, when it is an image.
+
+    Raises:
+        InvalidInputError: It is not uint8 (H, W, 3) or (H, W) with at least one pixel.
+    """
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not shape_fits or 0 in array.shape:
+        raise InvalidInputError(
+            f"An image array is uint8 (H, W, 3) or (H, W) with at least one pixel; got {array.dtype} {array.shape}."
+        )
+    return np.ascontiguousarray(array)
+
+
+def read_bytes(source: str | Path | bytes) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DecodeError: The file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise DecodeError(f"Cannot read {source}: {error.strerror or error}.") from error
+
+
+def write_atomically(path: str | Path, data: bytes) -> Path:
+    """Write a file whole or not at all: to a temporary one beside it, then renamed."""
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
+    """(rows, columns) of the blocks of side ``block`` that cover an image."""
+    height, width = image.shape[:2]
+    return -(-height // block), -(-width // block)
+
+
+def _describe(source: str | Path | bytes) -> str:
+    return f"{len(source)} bytes" if isinstance(source, bytes) else str(source)

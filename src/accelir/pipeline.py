@@ -1,0 +1,210 @@
+"""encode() and restore(): the path of an image, from one end to the other."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir import registry
+from accelir.allocation.allocator import Allocator
+from accelir.allocation.budget import Budget, fit_budget
+from accelir.codec import Codec, Encoded
+from accelir.errors import InvalidInputError, ProfileNotFoundError
+from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes
+from accelir.network import IRNetwork
+from accelir.profiling.controls import CONTROLS, control_estimate
+from accelir.profiling.estimate import Estimate
+from accelir.profiling.profile import Profile
+from accelir.profiling.sensitivity import measure_sensitivity
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+__all__ = ["ProfileWarning", "encode", "profile_for", "restore"]
+
+
+class ProfileWarning(UserWarning):
+    """A profile of another width of the family stands in."""
+
+
+def encode(
+    image: ImageLike | None = None,
+    *,
+    network: str | IRNetwork,
+    codec: str | Codec = "jpeg",
+    budget: Budget,
+    profile: Profile | str | Path | None = None,
+    estimate: str | Estimate = "profile",
+    allocator: str | Allocator = "lagrangian",
+    reference: ImageLike | None = None,
+) -> Encoded:
+    """Encode an image for the network that will restore it.
+
+    Args:
+        image: What the network will get: a path, bytes, a PIL image, or uint8 (H, W, 3) or (H, W). None makes it
+            from ``reference`` by the network's task.
+        network: A name or an instance.
+        codec: A name or an instance.
+        budget: `Bytes`, `BitsPerPixel` or `LikeQuality`; never exceeded.
+        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width.
+        estimate: ``"profile"`` (no network run), ``"measured"`` (a few backward passes), one of the controls
+            ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
+        allocator: A name or an instance.
+        reference: The clean original, for ``estimate="oracle"`` or to make ``image`` from.
+
+    Returns:
+        The file and what is known of it.
+
+    Raises:
+        BudgetError: No file of this codec is that small; says the smallest.
+        ProfileNotFoundError: No profile for the pair; says how to make one.
+        ProfileMismatchError: The profile is for another codec or network.
+        NotDifferentiableError: ``"measured"`` with a network without gradients.
+        InvalidInputError: An argument of the wrong kind.
+    """
+    net = registry.network(network)
+    coder = registry.codec(codec)
+    if not isinstance(budget, Budget):
+        raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
+    clean = None if reference is None else as_image_array(reference)
+    if image is None:
+        if clean is None:
+            raise InvalidInputError("encode() needs an image, or reference= to make it from.")
+        array = net.task.degrade(net.task.crop(clean), np.random.default_rng(0))
+    else:
+        array = as_image_array(image)
+    limit = budget.resolve(array, coder)
+    needs_profile = isinstance(estimate, str) and estimate not in CONTROLS
+    known = _find_profile(profile, coder, net, required=estimate == "profile") if needs_profile else None
+    if known is not None:
+        coder = coder.tuned(known.header.codec_options)
+    guess = _estimate(estimate, coder, net, array, clean, known)
+    prepared = coder.prepare(array, sensitivity=guess.sensitivity)
+    return fit_budget(coder, prepared, guess, registry.allocator(allocator), limit)
+
+
+@overload
+def restore(
+    source: npt.NDArray[Any],
+    *,
+    network: str | IRNetwork,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> ImageArray: ...
+@overload
+def restore(
+    source: str | Path | bytes | Image,
+    *,
+    network: str | IRNetwork,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Image: ...
+def restore(
+    source: ImageLike,
+    *,
+    network: str | IRNetwork,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Image | ImageArray:
+    """Decode a file and restore the picture.
+
+    Args:
+        source: A file's path or bytes (any format that a codec or Pillow reads), a PIL image, or an array.
+        network: A name or an instance.
+        device: Any torch device; None for where the network is.
+        dtype: torch.float32 or torch.bfloat16; None for bfloat16 where the machine computes it fast.
+
+    Returns:
+        A PIL image; for an array, an array. Gray comes back gray.
+
+    Raises:
+        DecodeError: The bytes are not a picture that can be read.
+    """
+    from PIL import Image as PILImage
+
+    net = registry.network(network)
+    if isinstance(source, np.ndarray):
+        return net.restore(as_image_array(source), device=device, dtype=dtype)
+    if isinstance(source, str | Path | bytes):
+        data = read_bytes(source)
+        coder = registry.codec_for(data)
+        pixels = as_image_array(data) if coder is None else coder.decode(data)
+    else:
+        pixels = as_image_array(source)
+    return PILImage.fromarray(net.restore(pixels, device=device, dtype=dtype))
+
+
+def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
+    """The installed profile of a pair, else that of the nearest width in the network's family, with a warning.
+
+    Raises:
+        ProfileNotFoundError: There is none; says the command that makes one.
+    """
+    coder, net = registry.codec(codec), registry.network(network)
+    own = registry.profiles().get((coder.name, net.name))
+    if own is not None:
+        loaded = Profile.load(_resource(own.path))
+        if loaded.header.fingerprint == net.fingerprint():
+            return loaded
+    specs = registry.networks()
+    relatives = [
+        (abs(np.log(specs[name].width / net.width)), name)
+        for of_codec, name in registry.profiles()
+        if of_codec == coder.name and name in specs and specs[name].family == net.family and specs[name].width
+        if net.width
+    ]
+    if not relatives:
+        raise ProfileNotFoundError(
+            f"No profile for codec {coder.name!r} and network {net.name!r}. Make one:\n"
+            f"    accelir profile FOLDER_OF_PHOTOGRAPHS --codec {coder.name} --network {net.name} "
+            f"--output {coder.name}--{net.name}.safetensors\n"
+            "and pass it as profile=."
+        )
+    nearest = min(relatives)[1]
+    warnings.warn(f"No profile for {net.name!r}; that of {nearest!r} stands in.", ProfileWarning, stacklevel=3)
+    return Profile.load(_resource(registry.profiles()[coder.name, nearest].path))
+
+
+def _find_profile(
+    profile: Profile | str | Path | None, codec: Codec, network: IRNetwork, *, required: bool
+) -> Profile | None:
+    if profile is None:
+        try:
+            return profile_for(codec, network)
+        except ProfileNotFoundError:
+            if required:
+                raise
+            return None
+    loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
+    loaded.check(codec, network)
+    return loaded
+
+
+def _estimate(
+    wanted: str | Estimate,
+    codec: Codec,
+    network: IRNetwork,
+    image: ImageArray,
+    reference: ImageArray | None,
+    profile: Profile | None,
+) -> Estimate:
+    if isinstance(wanted, Estimate):
+        return wanted
+    if wanted == "profile" and profile is not None:
+        return profile.predict(image, codec)
+    if wanted == "measured":
+        sensitivity = measure_sensitivity(codec, network, image)
+        base = profile.predict(image, codec) if profile else control_estimate("uniform", codec, network, image, None)
+        return Estimate(base.groups, base.curves, sensitivity)
+    return control_estimate(wanted, codec, network, image, reference)
+
+
+def _resource(path: str) -> bytes:
+    package, _, relative = path.partition(":")
+    return files(package).joinpath(relative).read_bytes()

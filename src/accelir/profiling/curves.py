@@ -1,0 +1,105 @@
+"""Curves measured: files are written at several levels, decoded, and looked at block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir.codec import Codec, Prepared
+from accelir.image import ImageArray
+from accelir.profiling.estimate import Curves
+
+__all__ = ["BlockSamples", "block_errors", "fit_curves", "measure_blocks"]
+
+Evaluate = Callable[[ImageArray], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class BlockSamples:
+    """Size and error of single blocks at some of the levels.
+
+    Attributes:
+        size: float64 (N, L): bits, 0 where not measured.
+        error: float64 (N, L): 0 where not measured.
+        count: int64 (N, L): how often measured; ``size`` and ``error`` are sums over so many.
+    """
+
+    size: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
+    count: npt.NDArray[np.int64]
+
+
+def block_errors(restored: ImageArray, reference: ImageArray, side: int) -> npt.NDArray[np.float64]:
+    """Summed squared error of each block of ``side`` output pixels: float64 (rows, cols)."""
+    squared = (restored.astype(np.float64) - reference.astype(np.float64)) ** 2
+    if squared.ndim == 3:
+        squared = squared.sum(axis=2)
+    else:
+        squared *= 3
+    rows = np.add.reduceat(squared, np.arange(0, squared.shape[0], side), axis=0)
+    return np.asarray(np.add.reduceat(rows, np.arange(0, squared.shape[1], side), axis=1))
+
+
+def measure_blocks(
+    codec: Codec,
+    prepared: Prepared,
+    shape: tuple[int, int],
+    evaluate: Evaluate,
+    *,
+    spacing: int = 3,
+    jitter: int = 2,
+    seed: int = 0,
+) -> BlockSamples:
+    """Write files around every ``spacing``-th level and take each block's bits and error.
+
+    Args:
+        codec: Decodes.
+        prepared: Writes.
+        shape: (rows, cols) of the block grid.
+        evaluate: Decoded image to the error of each block, (rows, cols).
+        spacing: Distance of the levels around which files are written.
+        jitter: Blocks go up or down by so many levels at random, since they will stand in mixed files; 0 for uniform.
+        seed: Of the jitter.
+    """
+    count = len(codec.levels)
+    blocks = np.arange(shape[0] * shape[1])
+    samples = BlockSamples(*(np.zeros((len(blocks), count)) for _ in range(2)), np.zeros((len(blocks), count), np.int64))
+    rng = np.random.default_rng(seed)
+    jitter = min(jitter, (count - 1) // 2)
+    centres = sorted({*range(jitter, count - jitter, max(1, min(spacing, count // 2))), count - 1 - jitter})
+    for centre in centres:
+        levels = centre + jitter * rng.integers(-1, 2, size=shape)
+        encoded = prepared.write(levels.astype(np.int32))
+        written = encoded.levels.ravel()
+        samples.size[blocks, written] += encoded.block_bits.ravel()
+        samples.error[blocks, written] += evaluate(codec.decode(encoded.data)).ravel()
+        samples.count[blocks, written] += 1
+    return samples
+
+
+def fit_curves(samples: BlockSamples, groups: npt.NDArray[np.int32], group_count: int) -> Curves:
+    """Mean curves of groups: isotonic over the measured levels, interpolated between them.
+
+    Args:
+        samples: Of N blocks.
+        groups: int (N,).
+        group_count: G; a group without blocks gets the mean of all.
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    levels = np.arange(samples.size.shape[1])
+    curves = np.zeros((2, group_count, len(levels)))
+    for group in range(group_count):
+        members = groups == group
+        if not members.any():
+            members = np.ones_like(members)
+        count = samples.count[members].sum(axis=0)
+        known = count > 0
+        for row, (values, rising) in enumerate([(samples.size, True), (samples.error, False)]):
+            mean = values[members].sum(axis=0)[known] / count[known]
+            smooth = isotonic_regression(mean, sample_weight=count[known].astype(np.float64), increasing=rising)
+            curves[row, group] = np.interp(levels, levels[known], smooth)
+    return Curves(curves[0], curves[1])

@@ -1,0 +1,189 @@
+"""Profile: what profiling learned for a codec and a network, as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from accelir.codec import Codec
+from accelir.errors import ProfileFormatError, ProfileMismatchError
+from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
+from accelir.network import IRNetwork
+from accelir.profiling.estimate import Curves, Estimate
+from accelir.profiling.predictor import Predictor, PredictorNet
+
+__all__ = ["Basis", "Profile", "ProfileHeader"]
+
+FORMAT = "accelir-profile"
+VERSION = 1
+
+
+class ProfileHeader(BaseModel):
+    """What a profile says of itself, stored as JSON in the file's metadata."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str = FORMAT
+    version: int = VERSION
+    codec: str
+    codec_version: int
+    codec_options: dict[str, Any] = Field(default_factory=dict)
+    block: int
+    network: str
+    family: str
+    width: int
+    fingerprint: str
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A low-dimensional description of log-sensitivities.
+
+    Attributes:
+        mean: float32 (K,): of the logarithm.
+        directions: float32 (R, K): orthonormal rows.
+    """
+
+    mean: npt.NDArray[np.float32]
+    directions: npt.NDArray[np.float32]
+
+    def describe(self, sensitivity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(rows, cols, K) to coefficients (rows, cols, R)."""
+        return ((np.log(sensitivity + 1e-12) - self.mean) @ self.directions.T).astype(np.float32)
+
+    def restore(self, coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Coefficients (rows, cols, R) to a sensitivity (rows, cols, K)."""
+        return np.exp(coefficients @ self.directions + self.mean).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What profiling learned for a (codec, network) pair.
+
+    Attributes:
+        header: What it belongs to.
+        curves: Of the groups.
+        predictor: Tells group and sensitivity from pixels.
+        basis: Of the sensitivities; None for a codec without coefficients or a network without gradients.
+        group_sensitivity: float32 (G, K): geometric mean of each group, or None.
+    """
+
+    header: ProfileHeader
+    curves: Curves
+    predictor: Predictor
+    basis: Basis | None = None
+    group_sensitivity: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+
+    def predict(self, image: ImageArray, codec: Codec) -> Estimate:
+        """Tell an unseen image's groups and sensitivity, no network run.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W): what will be encoded.
+            codec: What will encode it.
+
+        Returns:
+            An Estimate on the codec's block grid for this image.
+        """
+        coefficients, groups = self.predictor.predict(image)
+        sensitivity = None if self.basis is None else self.basis.restore(coefficients)
+        same_geometry = codec.block(image) == self.header.block and image.ndim == 3
+        if same_geometry:
+            return Estimate(groups, self.curves, sensitivity)
+        share = (codec.block(image) / self.header.block) ** 2
+        counts = np.bincount(groups.ravel(), minlength=len(self.curves.size))[:, None]
+        mean = Curves(
+            (self.curves.size * counts).sum(0, keepdims=True) / counts.sum() * share,
+            (self.curves.error * counts).sum(0, keepdims=True) / counts.sum() * share,
+        )
+        converted = None if sensitivity is None else codec.convert(sensitivity, image)
+        return Estimate(np.zeros(block_grid(image, codec.block(image)), np.int32), mean, converted)
+
+    def check(self, codec: Codec, network: IRNetwork | None = None) -> None:
+        """Make sure that the profile is for this codec and network.
+
+        Raises:
+            ProfileMismatchError: It is not; the message says in what.
+        """
+        found = (self.header.codec, self.header.codec_version)
+        if found != (codec.name, codec.version):
+            raise ProfileMismatchError(
+                f"This profile is for codec {found[0]!r} version {found[1]}, not {codec.name!r} version {codec.version}."
+            )
+        if self.curves.size.shape[1] != len(codec.levels):
+            raise ProfileMismatchError(
+                f"This profile has {self.curves.size.shape[1]} levels, codec {codec.name!r} {len(codec.levels)}."
+            )
+        if network is not None and self.header.fingerprint != network.fingerprint():
+            raise ProfileMismatchError(
+                f"This profile is for network {self.header.network!r} ({self.header.fingerprint}); "
+                f"{network.name!r} has other weights ({network.fingerprint()})."
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file, whole or not at all."""
+        tensors = {f"predictor.{key}": value.half() for key, value in self.predictor.net.state_dict().items()}
+        tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in self._arrays()}
+        return write_atomically(path, save(tensors, {"accelir": self.header.model_dump_json()}))
+
+    @classmethod
+    def load(cls, source: str | Path | bytes) -> Profile:
+        """Read a profile.
+
+        Raises:
+            DecodeError: The file cannot be read.
+            ProfileFormatError: It is not a profile, or was written by a newer version of the library.
+        """
+        data = read_bytes(source)
+        try:
+            tensors = load(data)
+            length = int.from_bytes(data[:8], "little")
+            metadata = json.loads(data[8 : 8 + length])["__metadata__"]["accelir"]
+            raw = json.loads(metadata)
+            if raw.get("format") != FORMAT:
+                raise ProfileFormatError(f"Not a profile: its format is {raw.get('format')!r}.")
+            if raw.get("version", 0) > VERSION:
+                raise ProfileFormatError(
+                    f"This profile has format version {raw['version']}; this library reads up to {VERSION}. Update it."
+                )
+            header = ProfileHeader.model_validate(raw)
+            curves = Curves(tensors["curves.size"].numpy(), tensors["curves.error"].numpy())
+            basis = None
+            if "basis.mean" in tensors:
+                basis = Basis(tensors["basis.mean"].numpy(), tensors["basis.directions"].numpy())
+            weights = {
+                key.removeprefix("predictor."): value.float()
+                for key, value in tensors.items()
+                if key.startswith("predictor.")
+            }
+            net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size))
+            net.load_state_dict(weights)
+            group_sensitivity = tensors.get("group_sensitivity")
+        except (SafetensorError, KeyError, TypeError, ValidationError, json.JSONDecodeError, RuntimeError) as error:
+            raise ProfileFormatError(f"Not an accelir profile: {error}.") from error
+        return cls(
+            header,
+            curves,
+            Predictor(net.eval()),
+            basis,
+            None if group_sensitivity is None else group_sensitivity.numpy(),
+        )
+
+    def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        yield "curves.size", self.curves.size
+        yield "curves.error", self.curves.error
+        if self.basis is not None:
+            yield "basis.mean", self.basis.mean
+            yield "basis.directions", self.basis.directions
+        if self.group_sensitivity is not None:
+            yield "group_sensitivity", self.group_sensitivity

@@ -1,0 +1,309 @@
+"""Profiler: from a codec, a network and photographs to a Profile."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir.codec import Codec, Encoded, Prepared, Sensitivity
+from accelir.errors import InvalidInputError
+from accelir.image import ImageArray, ImageLike, as_image_array, block_grid
+from accelir.metrics import psnr_rgb
+from accelir.network import IRNetwork
+from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, measure_blocks
+from accelir.profiling.predictor import train_predictor
+from accelir.profiling.profile import Basis, Profile, ProfileHeader
+from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
+
+__all__ = ["Profiler", "StandardProfiler"]
+
+Progress = Callable[[int, int, str], None]
+
+
+class Profiler(ABC):
+    """Makes profiles."""
+
+    @abstractmethod
+    def fit(
+        self,
+        codec: Codec,
+        network: IRNetwork,
+        images: Sequence[ImageLike],
+        *,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Profile:
+        """Learn what a network needs from a codec.
+
+        Args:
+            codec: To write files with.
+            network: To restore with.
+            images: Clean references, large enough for the network's inputs; at least two.
+            progress: Called as ``progress(done, total, what)``.
+            checkpoint: Folder that keeps what was measured, so that an interrupted run resumes; removed at the end.
+        """
+
+
+@dataclass(frozen=True)
+class _Sample:
+    reference: ImageArray
+    image: ImageArray
+    gradients: npt.NDArray[np.float32] | None
+
+
+class StandardProfiler(Profiler):
+    """Sensitivities by random probes, curves by real files, groups by k-means, prediction by a light CNN.
+
+    Args:
+        groups: Number of block groups.
+        coefficients: Numbers that describe a block's sensitivity.
+        crops: Crops to measure, spread over the images.
+        side: Side of the crops in input pixels.
+        probes: Backward passes per crop.
+        curve_crops: How many of the crops get their curves measured.
+        tuning_crops: How many of the crops the codec's tunings are compared on; 0 keeps the codec's default.
+        predictor_steps: Optimiser steps of the predictor.
+        seed: Of every random choice.
+    """
+
+    def __init__(
+        self,
+        *,
+        groups: int = 8,
+        coefficients: int = 12,
+        crops: int = 96,
+        side: int = 192,
+        probes: int = 4,
+        curve_crops: int = 24,
+        tuning_crops: int = 12,
+        predictor_steps: int = 1500,
+        seed: int = 0,
+    ) -> None:
+        self.groups = groups
+        self.coefficients = coefficients
+        self.crops = crops
+        self.side = side
+        self.probes = probes
+        self.curve_crops = curve_crops
+        self.tuning_crops = tuning_crops
+        self.predictor_steps = predictor_steps
+        self.seed = seed
+
+    def fit(
+        self,
+        codec: Codec,
+        network: IRNetwork,
+        images: Sequence[ImageLike],
+        *,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Profile:
+        tell = progress or (lambda done, total, what: None)
+        samples = self._measure(codec, network, images, tell, checkpoint)
+        options = self._tune(codec, network, samples[: self.tuning_crops], tell)
+        codec = codec.tuned(options)
+        block = codec.block(samples[0].image)
+        sensitivities = [self._sensitivity(codec, sample) for sample in samples]
+        basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
+        measured = self._curves(codec, network, samples[: self.curve_crops], sensitivities, tell)
+        groups = self._group(described, measured, len(samples))
+        shape = described[0].shape[:2]
+        curves = fit_curves(measured, groups[: len(measured.size)], self.groups)
+        per_image = [part.reshape(shape) for part in np.split(groups, len(samples))]
+        predictor = train_predictor(
+            [sample.image for sample in samples],
+            described,
+            per_image,
+            self.groups,
+            block,
+            weights=np.ones(described[0].shape[-1], np.float32),
+            steps=self.predictor_steps,
+            seed=self.seed,
+            report=lambda done, total: tell(done, total, "training the predictor"),
+        )
+        group_sensitivity = None
+        if basis is not None:
+            flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
+            centres = np.stack([flat[groups == g].mean(0) if (groups == g).any() else flat.mean(0)
+                                for g in range(self.groups)])
+            group_sensitivity = basis.restore(centres[None])[0]
+        header = ProfileHeader(
+            codec=codec.name,
+            codec_version=codec.version,
+            codec_options=options,
+            block=block,
+            network=network.name,
+            family=network.family,
+            width=network.width,
+            fingerprint=network.fingerprint(),
+            provenance={"crops": len(samples), "side": self.side, "probes": self.probes, "seed": self.seed},
+        )
+        if checkpoint is not None and checkpoint.exists():
+            for file in checkpoint.glob("crop-*.npz"):
+                file.unlink()
+            if not any(checkpoint.iterdir()):
+                checkpoint.rmdir()
+        return Profile(header, curves, predictor, basis, group_sensitivity)
+
+    def _measure(
+        self, codec: Codec, network: IRNetwork, images: Sequence[ImageLike], tell: Progress, checkpoint: Path | None
+    ) -> list[_Sample]:
+        if len(images) < 1:
+            raise InvalidInputError("Profiling needs at least one image.")
+        if checkpoint is not None:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+        identity = hashlib.sha256(
+            f"{network.fingerprint()} {self.side} {self.probes} {self.seed}".encode()
+        ).hexdigest()[:12]
+        order = np.random.default_rng(self.seed).permutation(len(images))
+        samples = []
+        for number in range(self.crops):
+            tell(number, self.crops, "measuring sensitivities")
+            file = None if checkpoint is None else checkpoint / f"crop-{identity}-{number:04}.npz"
+            if file is not None and file.exists():
+                with np.load(file) as kept:
+                    gradients = kept["gradients"].astype(np.float32) if kept["gradients"].size else None
+                    samples.append(_Sample(kept["reference"], kept["image"], gradients))
+                continue
+            rng = np.random.default_rng([self.seed, number])
+            reference = self._crop(as_image_array(images[order[number % len(images)]]), network, rng)
+            image = np.ascontiguousarray(network.task.degrade(reference, rng))
+            gradients = None
+            if network.differentiable and codec.project(np.zeros((1, 1, 3), np.float32)) is not None:
+                gradients = pull_backs(network, image, probes=self.probes, seed=number)
+            samples.append(_Sample(reference, image, gradients))
+            if file is not None:
+                kept = gradients.astype(np.float32) if gradients is not None else np.zeros(0, np.float32)
+                temporary = file.with_suffix(".tmp.npz")
+                np.savez(temporary, reference=reference, image=image, gradients=kept)
+                temporary.replace(file)
+        return samples
+
+    def _crop(self, reference: ImageArray, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
+        side = self.side * network.task.scale
+        if reference.ndim == 2:
+            reference = np.repeat(reference[:, :, None], 3, axis=2)
+        height, width = reference.shape[:2]
+        if height < side or width < side:
+            reference = np.pad(
+                reference, ((0, max(side - height, 0)), (0, max(side - width, 0)), (0, 0)), mode="symmetric"
+            )
+            height, width = reference.shape[:2]
+        candidates = []
+        for _ in range(2):
+            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            candidates.append(reference[top : top + side, left : left + side])
+        return np.ascontiguousarray(max(candidates, key=lambda crop: float(crop[::4, ::4].std())))
+
+    def _sensitivity(self, codec: Codec, sample: _Sample) -> Sensitivity | None:
+        return None if sample.gradients is None else sensitivity_from_gradients(codec, sample.gradients)
+
+    def _tune(
+        self, codec: Codec, network: IRNetwork, samples: Sequence[_Sample], tell: Progress
+    ) -> dict[str, Any]:
+        """The tuning whose files restore best at the sizes of the default's, at three levels."""
+        if len(codec.tunings) < 2 or not samples:
+            return dict(codec.tunings[0])
+        last = len(codec.levels) - 1
+        gains = np.zeros((len(codec.tunings), len(samples)))
+        for number, sample in enumerate(samples):
+            tell(number, len(samples), "tuning the codec")
+            targets: list[int] = []
+            for index, options in enumerate(codec.tunings):
+                variant = codec.tuned(dict(options))
+                prepared = variant.prepare(sample.image, sensitivity=self._sensitivity(variant, sample))
+                for place, level in enumerate((last * 5 // 14, last // 2, last * 9 // 14)):
+                    if index == 0:
+                        targets.append(len(prepared.write(level).data))
+                    encoded = _at_size(prepared, level, targets[place])
+                    restored = network.restore(variant.decode(encoded.data))
+                    gains[index, number] += psnr_rgb(restored, sample.reference) / 3
+        means = (gains - gains[0]).mean(axis=1)
+        return dict(codec.tunings[int(np.argmax(means))])
+
+    def _describe(
+        self, sensitivities: list[Sensitivity | None], grid: tuple[int, int], count: int
+    ) -> tuple[Basis | None, list[npt.NDArray[np.float32]]]:
+        known = [item for item in sensitivities if item is not None]
+        if len(known) < count:
+            return None, [np.zeros((*grid, 1), np.float32) for _ in range(count)]
+        floor = np.float32(1e-4) * np.mean([item.mean() for item in known])
+        logs = np.concatenate([np.log(item.reshape(-1, item.shape[-1]) + floor) for item in known])
+        mean = logs.mean(axis=0)
+        centred = logs - mean
+        _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+        directions = vectors[:, ::-1][:, : min(self.coefficients, logs.shape[1])].T
+        basis = Basis(mean.astype(np.float32), np.ascontiguousarray(directions.astype(np.float32)))
+        return basis, [basis.describe(item + floor) for item in known]
+
+    def _curves(
+        self,
+        codec: Codec,
+        network: IRNetwork,
+        samples: Sequence[_Sample],
+        sensitivities: Sequence[Sensitivity | None],
+        tell: Progress,
+    ) -> BlockSamples:
+        parts = []
+        for number, sample in enumerate(samples):
+            tell(number, len(samples), "measuring curves")
+            side = codec.block(sample.image) * network.task.scale
+            parts.append(
+                measure_blocks(
+                    codec,
+                    codec.prepare(sample.image, sensitivity=sensitivities[number]),
+                    block_grid(sample.image, codec.block(sample.image)),
+                    lambda decoded, s=sample, d=side: block_errors(network.restore(decoded), s.reference, d),  # type: ignore[misc]
+                    seed=self.seed + number,
+                )
+            )
+        return BlockSamples(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("size", "error", "count")))
+
+    def _group(
+        self, described: list[npt.NDArray[np.float32]], measured: BlockSamples, count: int
+    ) -> npt.NDArray[np.int32]:
+        """Cluster by sensitivity and measured curve; blocks without a curve join the nearest centre by sensitivity."""
+        from sklearn.cluster import KMeans
+
+        flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
+        flat = flat[:, :4] / (flat[:, :1].std() + 1e-9)
+        curves = np.stack(
+            [
+                np.log1p(values.sum(axis=1) / np.maximum(measured.count.sum(axis=1), 1))
+                for values in (measured.size, measured.error)
+            ],
+            axis=1,
+        )
+        curves = (curves - curves.mean(axis=0)) / (curves.std(axis=0) + 1e-9)
+        n = len(measured.size)
+        features = np.concatenate([flat[:n], curves], axis=1)
+        model = KMeans(self.groups, n_init=4, random_state=self.seed).fit(features)
+        groups = np.empty(len(flat), np.int32)
+        groups[:n] = model.labels_
+        if len(flat) > n:
+            centres = np.stack([flat[:n][model.labels_ == g].mean(axis=0) for g in range(self.groups)])
+            distances = ((flat[n:, None, :] - centres[None]) ** 2).sum(axis=2)
+            groups[n:] = distances.argmin(axis=1)
+        return groups
+
+
+def _at_size(prepared: Prepared, level: int, size: int) -> Encoded:
+    """The file at a level whose size is nearest to ``size`` by trimming: a secant of at most five writes."""
+    trim = 0.0
+    best = encoded = prepared.write(level, trim)
+    for _ in range(4):
+        ratio = np.log(size / len(encoded.data))
+        if abs(ratio) < 0.004:
+            break
+        trim += float(ratio) / 0.12
+        encoded = prepared.write(level, trim)
+        if abs(len(encoded.data) - size) < abs(len(best.data) - size):
+            best = encoded
+    return best

@@ -1,0 +1,121 @@
+"""Sensitivity: what an error in each coefficient of a codec costs after restoration."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from accelir.codec import Codec, Sensitivity
+from accelir.errors import NotDifferentiableError
+from accelir.image import ImageArray
+from accelir.network import IRNetwork, fast_dtype
+
+__all__ = ["measure_sensitivity", "pull_backs", "sensitivity_from_gradients", "smooth_over_blocks"]
+
+Gradients = npt.NDArray[np.float32]
+
+PATCH = 384
+"""Side of the parts in which large images are differentiated."""
+
+
+def measure_sensitivity(
+    codec: Codec, network: IRNetwork, image: ImageArray, *, probes: int = 5, seed: int = 0
+) -> Sensitivity | None:
+    """Restored squared error per unit of squared error in each coefficient, without ground truth.
+
+    For the network f and a random vector z of -1 and +1 at its output, the expected square of a coefficient of
+    J^T z, J the Jacobian of f after decoding, is that coefficient's entry on the diagonal of J^T J (Hutchinson's
+    estimator). Needs ``probes`` backward passes.
+
+    Args:
+        codec: Whose coefficients to tell.
+        network: Differentiable.
+        image: uint8 (H, W, 3) or (H, W): the network's input.
+        probes: Random vectors; the estimate's relative spread falls with their square root.
+        seed: Of the random vectors.
+
+    Returns:
+        float32 (rows, cols, K), smoothed over 3x3 blocks; None for a codec that has no coefficients to tell.
+
+    Raises:
+        NotDifferentiableError: The network has no gradients.
+    """
+    if codec.project(np.zeros_like(image, dtype=np.float32)[:1, :1]) is None:
+        return None
+    return sensitivity_from_gradients(codec, pull_backs(network, image, probes=probes, seed=seed))
+
+
+def pull_backs(network: IRNetwork, image: ImageArray, *, probes: int = 5, seed: int = 0) -> Gradients:
+    """J^T z for random vectors z of -1 and +1: float32 (probes, H, W, 3) or (probes, H, W), the image's shape.
+
+    Raises:
+        NotDifferentiableError: The network has no gradients.
+    """
+    if not network.differentiable:
+        raise NotDifferentiableError(
+            f"Network {network.name!r} cannot be differentiated, so its sensitivity cannot be measured. "
+            'Use estimate="profile".'
+        )
+    generator = torch.Generator().manual_seed(seed)
+    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    gradients = np.stack([_pull_back(network, colour, generator) for _ in range(probes)])
+    return gradients if image.ndim == 3 else gradients.sum(axis=3)
+
+
+def sensitivity_from_gradients(codec: Codec, gradients: Gradients) -> Sensitivity | None:
+    """The mean square of the projected gradients, smoothed over 3x3 blocks; None where the codec projects nothing."""
+    total: Sensitivity | None = None
+    for gradient in gradients:
+        projected = codec.project(gradient)
+        if projected is None:
+            return None
+        total = projected**2 if total is None else total + projected**2
+    return None if total is None else smooth_over_blocks(total / np.float32(len(gradients)))
+
+
+def smooth_over_blocks(sensitivity: Sensitivity) -> Sensitivity:
+    """Average each block with its neighbours, weights 1-2-1 both ways, edges replicated."""
+    for axis in (0, 1):
+        pads = [(1, 1) if index == axis else (0, 0) for index in range(3)]
+        padded = np.pad(sensitivity, pads, mode="edge")
+        length = sensitivity.shape[axis]
+        left, middle, right = (padded.take(range(start, start + length), axis=axis) for start in range(3))
+        sensitivity = (left + 2 * middle + right) / np.float32(4)
+    return sensitivity
+
+
+def _pull_back(network: IRNetwork, colour: ImageArray, generator: torch.Generator) -> Gradients:
+    """J^T z for one random z: float32 (H, W, 3)."""
+    height, width = colour.shape[:2]
+    gradient = np.zeros(colour.shape, np.float32)
+    margin = min((network.receptive_field or 64) // 2 + 1, 64)
+    step = PATCH if max(height, width) > PATCH + 2 * margin else max(height, width)
+    scale = network.task.scale
+    device = network.device
+    bfloat16 = fast_dtype(device) is torch.bfloat16
+    for module in network.modules:
+        module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    for top in range(0, height, step):
+        for left in range(0, width, step):
+            # Every output pixel is probed once: each part's z lives on its own outputs, and its gradient is added
+            # wherever those outputs look.
+            upper, lower = max(top - margin, 0), min(top + step + margin, height)
+            west, east = max(left - margin, 0), min(left + step + margin, width)
+            part = torch.from_numpy(np.array(colour[upper:lower, west:east])).to(device)
+            batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
+            batch.requires_grad_(True)
+            with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                restored = network.forward(batch).float()
+            signs = torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1)
+            inside = torch.zeros_like(signs)
+            bottom, right = min(top + step, height), min(left + step, width)
+            inside[
+                :,
+                :,
+                (top - upper) * scale : (bottom - upper) * scale,
+                (left - west) * scale : (right - west) * scale,
+            ] = 1
+            (pulled,) = torch.autograd.grad(restored, batch, (signs * inside).to(device))
+            gradient[upper:lower, west:east] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
+    return gradient

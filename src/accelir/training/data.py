@@ -1,0 +1,170 @@
+"""Training pairs: crops of photographs, degraded by a task, most of them compressed as the network will get them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from accelir.tasks import Deblur, Denoise, Task
+
+__all__ = ["Pairs", "compress_randomly", "make_pairs", "photographs"]
+
+Array = npt.NDArray[np.uint8]
+Compressor = Callable[[Array, Task, np.random.Generator], Array]
+
+_DCT = np.array(
+    [
+        [np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)]
+        for k in range(8)
+    ],
+    dtype=np.float32,
+)
+_FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs and references of the same number.
+
+    Attributes:
+        inputs: uint8 (N, side, side, 3).
+        references: uint8 (N, side * scale, side * scale, 3).
+    """
+
+    inputs: Array
+    references: Array
+
+
+def photographs(folder: str | Path) -> list[Path]:
+    """The image files of a folder, sorted by name."""
+    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes)
+
+
+def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Array:
+    """An input as a network meets it: clean (1 in 4), through Pillow's JPEG (3 in 8), or through a JPEG in our manner.
+
+    The last is simulated: flat-to-tilted quantisation steps and a dead zone that differs from block to block stand in
+    for tables and rate-distortion quantisation that follow a network's sensitivity, at a hundredth of their cost.
+
+    Args:
+        image: uint8 (H, W, 3), sides multiples of 16.
+        task: Decides the range of qualities: a noisy picture is stored at lower ones.
+        rng: Source of all randomness.
+    """
+    kind = rng.random()
+    noisy = isinstance(task, Denoise)
+    if kind < 0.25:
+        return image
+    if kind < 0.625:
+        quality = int(rng.integers(5, 60)) if noisy else int(rng.integers(30, 96))
+        stream = io.BytesIO()
+        subsampling = 2 if rng.random() < 0.85 else 0
+        Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=subsampling)
+        return np.asarray(Image.open(stream))
+    return _simulate_shaped_jpeg(image, noisy, rng)
+
+
+def make_pairs(
+    paths: Sequence[Path],
+    task: Task,
+    *,
+    count: int,
+    side: int,
+    seed: int,
+    workers: int = 2,
+    compress: Compressor = compress_randomly,
+) -> Pairs:
+    """Draw ``count`` pairs from photographs, flat crops seldom.
+
+    Args:
+        paths: Photographs, each at least ``side * task.scale`` pixels on both sides.
+        task: Makes the inputs.
+        count: Number of pairs.
+        side: Side of the inputs in pixels.
+        seed: The same seed gives the same pairs, whatever the number of workers.
+        workers: Processes.
+        compress: What stores the inputs.
+    """
+    shares = np.array_split(np.arange(count), len(paths))
+    order = np.random.default_rng(seed).permutation(len(paths))
+    jobs = [(paths[photo], share, seed) for photo, share in zip(order, shares, strict=True) if len(share)]
+    draw = partial(_draw, task=task, side=side, compress=compress)
+    with ProcessPoolExecutor(workers) as pool:
+        parts = list(pool.map(draw, jobs))
+    return Pairs(np.concatenate([part.inputs for part in parts]), np.concatenate([part.references for part in parts]))
+
+
+def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int, compress: Compressor) -> Pairs:
+    path, numbers, seed = job
+    photo = Image.open(path).convert("RGB")
+    sources = [np.asarray(photo)]
+    smaller = photo.resize((photo.width * 2 // 3, photo.height * 2 // 3), Image.Resampling.LANCZOS)
+    margin = 24 if isinstance(task, Deblur) else 8
+    need = (side + 2 * margin) * task.scale
+    if min(smaller.size) >= need:
+        sources.append(np.asarray(smaller))
+    inputs, references = [], []
+    for number in numbers:
+        rng = np.random.default_rng([seed, int(number)])
+        source = sources[int(rng.integers(len(sources)))]
+        crop = max((_crop(source, min(need, *source.shape[:2]), rng) for _ in range(2)), key=_texture)
+        crop = task.crop(crop)
+        image = task.degrade(crop, rng)
+        edge = [(size - side) // 2 for size in image.shape[:2]]
+        rows, columns = (slice(start, start + side) for start in edge)
+        image = np.ascontiguousarray(image[rows, columns])
+        inputs.append(compress(image, task, rng))
+        rows, columns = (slice(start * task.scale, (start + side) * task.scale) for start in edge)
+        references.append(crop[rows, columns])
+    return Pairs(np.stack(inputs), np.stack(references))
+
+
+def _crop(source: Array, side: int, rng: np.random.Generator) -> Array:
+    top = int(rng.integers(source.shape[0] - side + 1))
+    left = int(rng.integers(source.shape[1] - side + 1))
+    return source[top : top + side, left : left + side]
+
+
+def _texture(crop: Array) -> float:
+    luma = crop[::2, ::2, 1].astype(np.float32)
+    return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean())
+
+
+def _simulate_shaped_jpeg(image: Array, noisy: bool, rng: np.random.Generator) -> Array:
+    step = np.exp(rng.uniform(np.log(18), np.log(90))) if noisy else np.exp(rng.uniform(np.log(5), np.log(36)))
+    tilt = rng.uniform(-0.1, 0.9) if noisy else rng.uniform(-0.5, 0.15)
+    table = np.maximum(np.rint(step * (1 + _FREQUENCY / 2) ** tilt), 1).astype(np.float32)
+    base, spread = rng.uniform(0, 0.25), rng.uniform(0, 0.12)
+    planes = np.asarray(Image.fromarray(image).convert("YCbCr"))
+    height, width = image.shape[:2]
+    subsample = rng.random() < 0.8
+    chroma_step = np.float32(rng.uniform(0.8, 1.6))
+    result = []
+    for index in range(3):
+        plane = Image.fromarray(planes[:, :, index])
+        if index and subsample:
+            plane = plane.resize((width // 2, height // 2), Image.Resampling.BOX)
+        values = np.asarray(plane, dtype=np.float32) - 128
+        rows, columns = values.shape[0] // 8, values.shape[1] // 8
+        blocks = values.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
+        steps = table * (chroma_step if index else np.float32(1))
+        scaled = (_DCT @ blocks @ _DCT.T) / steps
+        dead = np.clip(base + spread * rng.standard_normal((rows, columns, 1, 1)), 0, 0.4).astype(np.float32)
+        levels = np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5) - dead)
+        levels[:, :, 0, 0] = np.rint(scaled[:, :, 0, 0])
+        decoded = _DCT.T @ (levels * steps) @ _DCT
+        values = decoded.transpose(0, 2, 1, 3).reshape(values.shape) + 128
+        plane = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        if index and subsample:
+            plane = plane.resize((width, height), Image.Resampling.BILINEAR)
+        result.append(plane)
+    return np.asarray(Image.merge("YCbCr", result).convert("RGB"))

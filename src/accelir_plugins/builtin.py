@@ -1,0 +1,115 @@
+"""The built-in plugin: tables of what there is, and the hooks that hand them over."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from accelir.hookspecs import (
+    AllocatorSpec,
+    CodecSpec,
+    NetworkSpec,
+    ProfilerSpec,
+    ProfileSpec,
+    TaskSpec,
+    hookimpl,
+)
+
+PACKAGE = "accelir_plugins"
+
+FAMILIES = (
+    # family, module, task, widths, summary
+    ("edsr-x4", "edsr", "sr-x4", (8, 16, 32, 64), "EDSR, 8 residual blocks, super-resolution x4"),
+    ("dncnn-s25", "dncnn", "denoise-s25", (8, 16, 32, 64), "DnCNN, 12 layers, noise of sigma 25"),
+    ("mimounet-deblur", "mimounet", "deblur", (8, 16), "MIMO-UNet, camera shake"),
+)
+
+TASKS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    ("sr-x2", "SuperResolution", {"scale": 2}, "Super-resolution by 2"),
+    ("sr-x4", "SuperResolution", {"scale": 4}, "Super-resolution by 4"),
+    ("denoise-s25", "Denoise", {"sigma": 25}, "White Gaussian noise of sigma 25"),
+    ("deblur", "Deblur", {}, "Camera shake"),
+)
+
+ALLOCATORS = (
+    ("lagrangian", "LagrangianAllocator", "One slope of restored error over bits for all blocks"),
+    ("uniform", "UniformAllocator", "One level for all blocks"),
+)
+
+
+@hookimpl
+def accelir_codecs() -> list[CodecSpec]:
+    return [
+        CodecSpec(
+            name="jpeg",
+            factory=f"{PACKAGE}.jpeg.codec:JpegCodec",
+            summary="Baseline JPEG, quantised for the network",
+            extensions=(".jpg", ".jpeg"),
+            signatures=(b"\xff\xd8\xff",),
+        )
+    ]
+
+
+@hookimpl
+def accelir_networks() -> list[NetworkSpec]:
+    weights = _stems("weights")
+    return [
+        NetworkSpec(
+            name=name,
+            factory=f"{PACKAGE}.{module}:load",
+            summary=f"{summary}, width {width}",
+            options={"name": name, "width": width},
+            family=family,
+            width=width,
+            task=task,
+        )
+        for family, module, task, widths, summary in FAMILIES
+        for width in widths
+        if (name := f"{family}-f{width}") in weights
+    ]
+
+
+@hookimpl
+def accelir_tasks() -> list[TaskSpec]:
+    return [
+        TaskSpec(name=name, factory=f"accelir.tasks:{class_name}", summary=summary, options=options)
+        for name, class_name, options, summary in TASKS
+    ]
+
+
+@hookimpl
+def accelir_profilers() -> list[ProfilerSpec]:
+    return [
+        ProfilerSpec(
+            name="standard",
+            factory="accelir.profiling.profiler:StandardProfiler",
+            summary="Probed sensitivities, measured curves, a light CNN",
+        )
+    ]
+
+
+@hookimpl
+def accelir_allocators() -> list[AllocatorSpec]:
+    return [
+        AllocatorSpec(name=name, factory=f"accelir.allocation.lagrangian:{class_name}", summary=summary)
+        for name, class_name, summary in ALLOCATORS
+    ]
+
+
+@hookimpl
+def accelir_profiles() -> list[ProfileSpec]:
+    return [
+        ProfileSpec(codec=codec, network=network, path=f"{PACKAGE}:profiles/{stem}.safetensors")
+        for stem in sorted(_stems("profiles"))
+        for codec, separator, network in [stem.partition("--")]
+        if separator
+    ]
+
+
+def _stems(folder: str) -> set[str]:
+    """Names of the safetensors files in a folder of this package."""
+    root = files(PACKAGE) / folder
+    if not root.is_dir():
+        return set()
+    suffix = ".safetensors"
+    return {entry.name.removesuffix(suffix) for entry in root.iterdir() if entry.name.endswith(suffix)}

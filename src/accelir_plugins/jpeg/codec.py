@@ -1,0 +1,254 @@
+"""`JpegCodec`: one baseline JPEG whose blocks differ in lambda, weighted by what the restoring network needs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
+from accelir.errors import CodecError, DecodeError
+from accelir.image import ImageArray, block_grid, require_image
+from accelir_plugins.jpeg import adjoint, container, entropy, quantise, transform
+from accelir_plugins.jpeg import tables as quantisation_tables
+
+__all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
+
+# libjpeg opens no larger side, although the format could hold 65535.
+_LARGEST_SIDE = 65500
+_COARSEST_STEP = 96.0
+_LEVELS_PER_OCTAVE = 4
+# How much coarser than the finest step of the map the file's table may be: a block can be made coarser than its table
+# at little loss, but not finer.
+_TABLE_OVER_FINEST = 2**0.5
+# At high rates the error is step^2 / 12 per coefficient, so a bit more saves 2 ln 2 * step^2 / 12.
+_SLOPE = np.log(2) / 6
+# The trellis needs a lambda above zero.
+_LEAST_LAGRANGIAN = 1e-9
+
+
+class JpegOptions(CodecOptions):
+    """Options of the JPEG codec.
+
+    Attributes:
+        subsampling: Of the chroma.
+        rdo: Lambda relative to the squared step; 0 rounds to the nearest.
+        table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
+        shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
+    """
+
+    subsampling: Literal["420", "444"] = "420"
+    rdo: float = Field(default=0.05, ge=0, le=10)
+    table: Literal["shaped", "flat", "annex-k"] = "shaped"
+    shape: float = Field(default=1.0, ge=0, le=4)
+
+
+class JpegCodec(Codec):
+    """Baseline JPEG with optimal quantisation and Huffman codes.
+
+    Level i aims at a step of 96 * 2^(-i / 4) for a coefficient of mean sensitivity, in every image. The table belongs
+    to the file; a block that is to be coarser than it has a larger lambda.
+    """
+
+    name: ClassVar[str] = "jpeg"
+    version: ClassVar[int] = 1
+    media_type: ClassVar[str] = "image/jpeg"
+    extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg")
+    signatures: ClassVar[tuple[bytes, ...]] = (b"\xff\xd8\xff",)
+    levels: ClassVar[tuple[str, ...]] = tuple(
+        f"step {_COARSEST_STEP * 2 ** (-level / _LEVELS_PER_OCTAVE):.3g}" for level in range(29)
+    )
+    fill: ClassVar[float] = 0.98
+    fine_control: ClassVar[bool] = True
+    tunings: ClassVar[Sequence[dict[str, Any]]] = (
+        {"rdo": 0.05, "shape": 1.0},
+        {"rdo": 0.02, "shape": 1.0},
+        {"rdo": 0.1, "shape": 1.0},
+        {"rdo": 0.05, "shape": 0.5},
+        {"rdo": 0.02, "shape": 0.5},
+        {"rdo": 0.1, "shape": 0.5},
+        {"rdo": 0.05, "shape": 0.0},
+    )
+    Options: ClassVar[type[CodecOptions]] = JpegOptions
+    options: JpegOptions
+
+    def block(self, image: ImageArray) -> int:
+        """16 for colour in 4:2:0, else 8."""
+        return 16 if image.ndim == 3 and self._subsampled else 8
+
+    def prepare(self, image: ImageArray, *, sensitivity: Sensitivity | None = None) -> JpegPrepared:
+        """Colour conversion, DCT and normalised weights.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+            sensitivity: float32 (rows, cols, K), finite and not negative; K = 384 in 4:2:0 (four luma blocks, Cb, Cr,
+                each 64 row-major), 192 in 4:4:4 (Y, Cb, Cr), 64 in gray. None for plain squared error of RGB.
+
+        Raises:
+            CodecError: A side is longer than 65500 pixels, or the sensitivity has another shape or invalid values.
+        """
+        image = require_image(image)
+        if max(image.shape[:2]) > _LARGEST_SIDE:
+            raise CodecError(
+                f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
+            )
+        form = transform.layout(image.shape, self._subsampled)
+        if sensitivity is None:
+            weights = adjoint.coefficient_norms(form.components, form.unit == 16)[None].astype(np.float32)
+        else:
+            weights = _checked(sensitivity, form)
+        ordered, means = quantisation_tables.normalise(weights, form)
+        return JpegPrepared(self, image, form, ordered, means)
+
+    def decode(self, data: bytes) -> ImageArray:
+        """The pixels as Pillow reads them: gray stays gray, all else becomes RGB.
+
+        Raises:
+            DecodeError: The bytes are not a JPEG, or it is damaged or truncated.
+        """
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+                picture.load()
+                return np.array(picture if picture.mode == "L" else picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, IndexError, KeyError, Image.DecompressionBombError) as error:
+            raise DecodeError(f"Not a JPEG that can be read ({len(data)} bytes): {error}.") from error
+
+    def project(self, gradient: npt.NDArray[np.float32]) -> Sensitivity:
+        """The exact adjoint of the linear part of decoding; see `adjoint.project`."""
+        return adjoint.project(np.asarray(gradient, dtype=np.float32), self._subsampled)
+
+    def convert(self, sensitivity: Sensitivity, image: ImageArray) -> Sensitivity | None:
+        """Between the geometries of 4:2:0, 4:4:4 and gray.
+
+        A luma coefficient moves R, G and B alike whether the picture has chroma or not, so it keeps its value. A
+        chroma block of 4:2:0 stands for four of 4:4:4, each of which gets a quarter.
+        """
+        source, wanted = sensitivity.shape[2], 64 if image.ndim == 2 else 384 if self._subsampled else 192
+        rows, columns = block_grid(image, self.block(image))
+        if source == wanted:
+            return sensitivity
+        if wanted == 384:
+            # Four small blocks into one large one, the last repeated at odd edges.
+            padded = np.pad(sensitivity, ((0, 2 * rows - len(sensitivity)), (0, 2 * columns - sensitivity.shape[1]), (0, 0)),
+                            mode="edge")
+            quads = padded.reshape(rows, 2, columns, 2, source).transpose(0, 2, 1, 3, 4).reshape(rows, columns, 4, source)
+            chroma = quads[..., 64:].sum(axis=2) if source == 192 else np.zeros((rows, columns, 128), np.float32)
+            luma = quads[..., :64].reshape(rows, columns, 256)
+            return np.concatenate([luma, chroma], axis=2).astype(np.float32)
+        if source == 384:
+            luma = sensitivity[:, :, :256].reshape(*sensitivity.shape[:2], 2, 2, 64)
+            luma = luma.transpose(0, 2, 1, 3, 4).reshape(2 * len(sensitivity), -1, 64)[:rows, :columns]
+            if wanted == 64:
+                return np.ascontiguousarray(luma)
+            chroma = np.repeat(np.repeat(sensitivity[:, :, 256:], 2, axis=0), 2, axis=1)[:rows, :columns] / 4
+            return np.concatenate([luma, chroma], axis=2).astype(np.float32)
+        return np.ascontiguousarray(sensitivity[:, :, :64]) if wanted == 64 else None
+
+    def usual(self, image: ImageArray, quality: int) -> bytes:
+        """Pillow's JPEG with optimised Huffman tables, no metadata."""
+        from PIL import Image
+
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
+        return stream.getvalue()
+
+    @property
+    def _subsampled(self) -> bool:
+        return self.options.subsampling == "420"
+
+
+class JpegPrepared(Prepared):
+    """An image as coefficients and weights.
+
+    Attributes:
+        form: The layout of units and parts.
+        coefficients: int16 (units, parts, 64), zigzag, eight times the orthonormal DCT.
+        weights: float32 (units or 1, parts, 64), zigzag, 1 on average.
+    """
+
+    def __init__(
+        self,
+        codec: JpegCodec,
+        image: ImageArray,
+        form: transform.Layout,
+        weights: npt.NDArray[np.float32],
+        mean_weights: npt.NDArray[np.float64],
+    ) -> None:
+        self.form = form
+        self.weights = weights
+        self.coefficients = transform.coefficients(image, form)
+        self._codec = codec
+        self._image = image
+        self._mean_weights = mean_weights
+
+    def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
+        """Quantise and code; see `Prepared.write`. A trim of 1 is one level finer for all blocks, any real number."""
+        level_map = self._codec.level_map(self._image, levels)
+        quantised, tables = self.quantise(level_map, trim)
+        form = self.form
+        colour = form.components == 3
+        codes = entropy.choose_codes(entropy.count_symbols(quantised, form), colour)
+        scan, bits = entropy.write_scan(quantised, form, codes)
+        height, width = self._image.shape[:2]
+        data = container.assemble(height, width, form, tables, codes, scan)
+        return Encoded(
+            data=data,
+            levels=level_map,
+            block=form.unit,
+            width=width,
+            height=height,
+            overhead_bits=float(8 * len(data) - int(bits.sum())),
+            block_bits=bits.reshape(form.rows, form.columns).astype(np.float32),
+            block_bits_kind="exact",
+            media_type=self._codec.media_type,
+        )
+
+    def quantise(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+        """The levels of all coefficients and the tables of the file.
+
+        Args:
+            level_map: int32 (rows, cols).
+            trim: Finite.
+
+        Returns:
+            int16 (units, parts, 64) and int64 (2, 64), both zigzag.
+        """
+        if not np.isfinite(trim):
+            raise CodecError(f"trim is a finite number of levels; got {trim}.")
+        options = self._codec.options
+        log_steps = np.log2(_COARSEST_STEP) - (level_map.ravel() + trim) / _LEVELS_PER_OCTAVE
+        steps = np.exp2(log_steps)
+        table_step = float(min(np.exp2(log_steps.mean()), steps.min() * _TABLE_OVER_FINEST))
+        # The mean of equal logarithms is not always their value to the last bit.
+        if level_map.min() == level_map.max():
+            table_step = float(steps[0])
+        if options.table == "annex-k":
+            tables = quantisation_tables.annex_k_tables(table_step)
+        else:
+            shape = options.shape if options.table == "shaped" else 0.0
+            tables = quantisation_tables.shaped_tables(table_step, self._mean_weights, shape)
+        # Up to the table's own step lambda is the option's share of step^2. Beyond it the block has to become coarser
+        # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
+        coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
+        lagrangians = options.rdo * np.minimum(steps, table_step) ** 2 + max(options.rdo, _SLOPE) * coarser
+        if not lagrangians.any():
+            return quantise.round_all(self.coefficients, tables, self.form), tables
+        lagrangians = np.maximum(lagrangians, _LEAST_LAGRANGIAN)
+        return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form), tables
+
+
+def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:
+    """The sensitivity as float32 (units, parts, 64)."""
+    parts = len(form.component_of_part)
+    expected = (form.rows, form.columns, parts * 64)
+    if np.shape(sensitivity) != expected:
+        raise CodecError(f"The sensitivity of this image has shape {expected}; got {np.shape(sensitivity)}.")
+    if not (np.min(sensitivity) >= 0 and np.max(sensitivity) < np.inf):
+        raise CodecError("Sensitivities are finite and not negative.")
+    return np.asarray(sensitivity, dtype=np.float32).reshape(-1, parts, 64)

@@ -1,0 +1,282 @@
+"""Huffman coding: counting symbols, optimal codes of at most 16 bits, and the scan itself.
+
+Symbols are those of the standard (ISO/IEC 10918-1, F.1.2): the size of a DC difference; run * 16 + size of an AC
+coefficient; 0 for the end of a block and 0xF0 for sixteen zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.jpeg.transform import Layout
+
+__all__ = ["Code", "CodeSet", "choose_codes", "code_lengths", "count_symbols", "write_scan"]
+
+_LONGEST = 16
+
+
+@dataclass(frozen=True)
+class Code:
+    """A Huffman code.
+
+    Attributes:
+        lengths: int64 (256,): bits of each symbol's code word; 0 where it has none.
+        words: int64 (256,): the code words.
+        symbols: Those with a code word, in the order of the code words.
+        counts: Code words of 1 to 16 bits.
+    """
+
+    lengths: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]
+    symbols: bytes
+    counts: bytes
+
+
+@dataclass(frozen=True)
+class CodeSet:
+    """The codes of a file: one each for luma and chroma, or one for both (then the tuple has length 1)."""
+
+    dc: tuple[Code, ...]
+    ac: tuple[Code, ...]
+
+
+def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray[np.int64]:
+    """How often each symbol occurs.
+
+    Args:
+        quantised: int16 (units, parts, 64), zigzag.
+        form: The layout of its parts.
+
+    Returns:
+        int64 (2, 2, 256): by (DC, AC), by (luma, chroma), by symbol.
+    """
+    counts = np.zeros((2, 2, 256), dtype=np.int64)
+    _count(quantised, form.component_of_part, counts)
+    return counts
+
+
+def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> CodeSet:
+    """The codes that make the smallest file: luma and chroma share one wherever that costs less than a second table."""
+    kinds = []
+    for kind in counts:
+        separate = [_code(kind[0]), _code(kind[1])] if colour else [_code(kind[0])]
+        chosen = separate
+        if colour:
+            joint = _code(kind.sum(axis=0))
+            apart = sum(_cost(code, own) for code, own in zip(separate, kind, strict=True))
+            if _cost(joint, kind.sum(axis=0)) <= apart:
+                chosen = [joint]
+        kinds.append(tuple(chosen))
+    return CodeSet(dc=kinds[0], ac=kinds[1])
+
+
+def write_scan(quantised: npt.NDArray[np.int16], form: Layout, codes: CodeSet) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The entropy-coded segment.
+
+    Returns:
+        Its bytes, stuffed and padded, and int64 (units,): the bits of each unit without stuffing and padding.
+    """
+    lengths = np.stack([np.stack([pair[0].lengths, pair[-1].lengths]) for pair in (codes.dc, codes.ac)])
+    words = np.stack([np.stack([pair[0].words, pair[-1].words]) for pair in (codes.dc, codes.ac)])
+    bits = np.zeros(len(quantised), dtype=np.int64)
+    _measure(quantised, form.component_of_part, lengths, bits)
+    # Stuffing doubles the bytes at worst.
+    room = np.empty(2 * (int(bits.sum()) // 8 + 8), dtype=np.uint8)
+    used = _write(quantised, form.component_of_part, lengths, words, room)
+    return room[:used].tobytes(), bits
+
+
+def code_lengths(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The lengths of an optimal prefix code of at most 16 bits that leaves the word of all ones free.
+
+    The package-merge algorithm of Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes"
+    (1990); the procedure of Annex K.2 is its approximation. The free word is a symbol that never occurs.
+
+    Args:
+        counts: int64 (n,): how often each of at most 256 symbols occurs.
+
+    Returns:
+        int64 (n,): the length of each symbol's word; 0 for those that do not occur.
+    """
+    used = np.flatnonzero(counts)
+    order = used[np.argsort(counts[used], kind="stable")]
+    lengths = np.zeros(len(counts), dtype=np.int64)
+    weights = np.concatenate([np.zeros(1, dtype=np.int64), counts[order]])
+    lengths[order] = _package_merge(weights)[1:]
+    return lengths
+
+
+def _code(counts: npt.NDArray[np.int64]) -> Code:
+    if not counts.any():
+        # A table without symbols is legal but unusual: give it one.
+        counts = counts.copy()
+        counts[0] = 1
+    lengths = code_lengths(counts)
+    used = np.flatnonzero(lengths)
+    symbols = used[np.argsort(lengths[used], kind="stable")]
+    words = np.zeros(256, dtype=np.int64)
+    word = previous = 0
+    for symbol in symbols.tolist():
+        length = int(lengths[symbol])
+        word <<= length - previous
+        words[symbol] = word
+        word, previous = word + 1, length
+    per_length = np.bincount(lengths[used], minlength=_LONGEST + 1)[1:]
+    return Code(lengths, words, symbols.astype(np.uint8).tobytes(), per_length.astype(np.uint8).tobytes())
+
+
+def _cost(code: Code, counts: npt.NDArray[np.int64]) -> int:
+    """Bits of all code words and of the table itself."""
+    return int((counts * code.lengths).sum()) + 8 * (1 + len(code.counts) + len(code.symbols))
+
+
+@compiled
+def _package_merge(weights: Any) -> Any:
+    """Lengths for ascending weights; the first (lightest) leaf gets the longest word."""
+    leaves = len(weights)
+    is_leaf = np.zeros((_LONGEST, 2 * leaves), dtype=np.bool_)
+    current = weights.copy()
+    is_leaf[0, :leaves] = True
+    for level in range(1, _LONGEST):
+        packages = len(current) // 2
+        merged = np.empty(leaves + packages, dtype=np.int64)
+        leaf, package = 0, 0
+        for index in range(leaves + packages):
+            weight = current[2 * package] + current[2 * package + 1] if package < packages else 0
+            if package == packages or (leaf < leaves and weights[leaf] <= weight):
+                merged[index] = weights[leaf]
+                is_leaf[level, index] = True
+                leaf += 1
+            else:
+                merged[index] = weight
+                package += 1
+        current = merged
+    lengths = np.zeros(leaves, dtype=np.int64)
+    take = 2 * leaves - 2
+    for level in range(_LONGEST - 1, -1, -1):
+        chosen = 0
+        for index in range(take):
+            chosen += is_leaf[level, index]
+        lengths[:chosen] += 1
+        take = 2 * (take - chosen)
+    return lengths
+
+
+@compiled
+def _size(value: int) -> int:
+    """The number of bits of a magnitude."""
+    size = 0
+    while value > 0:
+        value >>= 1
+        size += 1
+    return size
+
+
+@compiled
+def _count(quantised: Any, component_of_part: Any, counts: Any) -> None:
+    previous = np.zeros(3, dtype=np.int64)
+    for unit in range(quantised.shape[0]):
+        for part in range(quantised.shape[1]):
+            component = component_of_part[part]
+            table = min(component, 1)
+            block = quantised[unit, part]
+            counts[0, table, _size(abs(block[0] - previous[component]))] += 1
+            previous[component] = block[0]
+            last = 0
+            for k in range(1, 64):
+                if block[k] != 0:
+                    run = k - last - 1
+                    counts[1, table, 0xF0] += run >> 4
+                    counts[1, table, (run & 15) << 4 | _size(abs(block[k]))] += 1
+                    last = k
+            if last < 63:
+                counts[1, table, 0] += 1
+
+
+@compiled
+def _measure(quantised: Any, component_of_part: Any, lengths: Any, bits: Any) -> None:
+    previous = np.zeros(3, dtype=np.int64)
+    for unit in range(quantised.shape[0]):
+        total = 0
+        for part in range(quantised.shape[1]):
+            component = component_of_part[part]
+            table = min(component, 1)
+            block = quantised[unit, part]
+            size = _size(abs(block[0] - previous[component]))
+            previous[component] = block[0]
+            total += lengths[0, table, size] + size
+            last = 0
+            for k in range(1, 64):
+                if block[k] != 0:
+                    run = k - last - 1
+                    size = _size(abs(block[k]))
+                    total += (run >> 4) * lengths[1, table, 0xF0] + lengths[1, table, (run & 15) << 4 | size] + size
+                    last = k
+            if last < 63:
+                total += lengths[1, table, 0]
+        bits[unit] = total
+
+
+@compiled
+def _put(room: Any, used: int, pending: int, waiting: int, word: int, length: int) -> tuple[int, int, int]:
+    """Append a word of ``length`` bits; whole bytes go to ``room``, each 0xFF followed by a zero."""
+    pending = (pending << length) | word
+    waiting += length
+    while waiting >= 8:
+        waiting -= 8
+        byte = (pending >> waiting) & 0xFF
+        room[used] = byte
+        used += 1
+        if byte == 0xFF:
+            room[used] = 0
+            used += 1
+    return used, pending & ((1 << waiting) - 1), waiting
+
+
+@compiled
+def _put_value(room: Any, used: int, pending: int, waiting: int, value: int, size: int) -> tuple[int, int, int]:
+    """Append the low bits of a value; negative ones as their one's complement (F.1.2.1.1)."""
+    return _put(room, used, pending, waiting, value if value >= 0 else value + (1 << size) - 1, size)
+
+
+@compiled
+def _write(quantised: Any, component_of_part: Any, lengths: Any, words: Any, room: Any) -> int:
+    previous = np.zeros(3, dtype=np.int64)
+    used, pending, waiting = 0, 0, 0
+    for unit in range(quantised.shape[0]):
+        for part in range(quantised.shape[1]):
+            component = component_of_part[part]
+            table = min(component, 1)
+            block = quantised[unit, part]
+            difference = block[0] - previous[component]
+            previous[component] = block[0]
+            size = _size(abs(difference))
+            used, pending, waiting = _put(room, used, pending, waiting, words[0, table, size], lengths[0, table, size])
+            used, pending, waiting = _put_value(room, used, pending, waiting, difference, size)
+            last = 0
+            for k in range(1, 64):
+                if block[k] != 0:
+                    run = k - last - 1
+                    while run > 15:
+                        used, pending, waiting = _put(
+                            room, used, pending, waiting, words[1, table, 0xF0], lengths[1, table, 0xF0]
+                        )
+                        run -= 16
+                    size = _size(abs(block[k]))
+                    symbol = run << 4 | size
+                    used, pending, waiting = _put(
+                        room, used, pending, waiting, words[1, table, symbol], lengths[1, table, symbol]
+                    )
+                    used, pending, waiting = _put_value(room, used, pending, waiting, int(block[k]), size)
+                    last = k
+            if last < 63:
+                used, pending, waiting = _put(room, used, pending, waiting, words[1, table, 0], lengths[1, table, 0])
+    if waiting > 0:
+        spare = 8 - waiting
+        used, pending, waiting = _put(room, used, pending, waiting, (1 << spare) - 1, spare)
+    return used

@@ -1,0 +1,200 @@
+"""From pixels to DCT coefficients, in the integers of libjpeg: colour, subsampling, edges and the "islow" DCT.
+
+Coefficients are stored per block of the level map ("unit"): int16 (units, parts, 64), zigzag, eight times the
+orthonormal DCT. A unit is what the standard calls an MCU: with 4:2:0 four luma parts, then Cb and Cr; with 4:4:4 Y, Cb,
+Cr; in gray images Y alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir.image import ImageArray
+from accelir_plugins.jpeg.compiled import compiled
+
+__all__ = ["DCT", "ZIGZAG", "Layout", "coefficients", "layout"]
+
+
+def _zigzag() -> npt.NDArray[np.int64]:
+    """The row-major index of each zigzag position (Figure A.6 of the standard)."""
+    diagonal_order = sorted(
+        ((row, column) for row in range(8) for column in range(8)),
+        # Odd diagonals run downwards, even ones upwards.
+        key=lambda at: (at[0] + at[1], at[0] if (at[0] + at[1]) % 2 else at[1]),
+    )
+    return np.array([8 * row + column for row, column in diagonal_order])
+
+
+def _orthonormal_dct() -> npt.NDArray[np.float64]:
+    """The matrix C of the orthonormal DCT-II: coefficients = C @ samples."""
+    frequency, sample = np.mgrid[0:8, 0:8]
+    matrix: npt.NDArray[np.float64] = np.cos((2 * sample + 1) * frequency * np.pi / 16) / 2
+    matrix[0] /= np.sqrt(2)
+    return matrix
+
+
+ZIGZAG = _zigzag()
+DCT = _orthonormal_dct()
+
+# The butterflies of libjpeg's accurate integer DCT, multiplied out: 13-bit fixed point, acting on the sums (even
+# frequencies 0 2 4 6) and differences (odd ones 1 3 5 7) of mirrored samples. Its constants are rounded one by one, so
+# entries that are equal in theory differ here by one.
+_EVEN = np.array(
+    [[8192, 8192, 8192, 8192], [10703, 4433, -4433, -10703], [8192, -8192, -8192, 8192], [4433, -10704, 10704, -4433]],
+    dtype=np.int32,
+)
+_ODD = np.array(
+    [[11363, 9633, 6437, 2260], [9633, -2259, -11362, -6436], [6437, -11362, 2261, 9633], [2260, -6436, 9633, -11363]],
+    dtype=np.int32,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an image falls into units.
+
+    Attributes:
+        rows: Of units.
+        columns: Of units.
+        unit: Side of a unit in pixels: 16 or 8.
+        components: 3, or 1 for gray.
+        component_of_part: int64 (parts,): the component (0, 1, 2) of each 8x8 block in a unit.
+        real: bool (units, parts): False for the luma blocks that only fill up units at the right and bottom edges.
+    """
+
+    rows: int
+    columns: int
+    unit: int
+    components: int
+    component_of_part: npt.NDArray[np.int64]
+    real: npt.NDArray[np.bool_]
+
+
+def layout(shape: tuple[int, ...], subsampled: bool) -> Layout:
+    """The layout of an image of this shape: (H, W, 3), with 4:2:0 where ``subsampled``, or (H, W)."""
+    components = 3 if len(shape) == 3 else 1
+    unit = 16 if components == 3 and subsampled else 8
+    rows, columns = -(-shape[0] // unit), -(-shape[1] // unit)
+    if unit == 8:
+        parts = np.arange(components)
+        return Layout(rows, columns, unit, components, parts, np.ones((rows * columns, components), dtype=np.bool_))
+    inside_row = np.arange(2 * rows) < -(-shape[0] // 8)
+    inside_column = np.arange(2 * columns) < -(-shape[1] // 8)
+    luma = (inside_row[:, None] & inside_column).reshape(rows, 2, columns, 2).transpose(0, 2, 1, 3)
+    real = np.ones((rows * columns, 6), dtype=np.bool_)
+    real[:, :4] = luma.reshape(rows * columns, 4)
+    return Layout(rows, columns, unit, components, np.array([0, 0, 0, 0, 1, 2]), real)
+
+
+def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
+    """The DCT coefficients of an image.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        form: Its layout.
+
+    Returns:
+        int16 (units, parts, 64): zigzag, eight times the orthonormal DCT of the samples less 128.
+    """
+    subsampled = form.unit == 16
+    result = np.zeros((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
+    height, width = form.rows * form.unit, form.columns * form.unit
+    for component in range(form.components):
+        halved = subsampled and component > 0
+        side = 1 + (subsampled and component == 0)
+        first = int(np.argmax(form.component_of_part == component))
+        if form.components == 1:
+            plane = np.empty((height, width), dtype=np.int16)
+            _gray(image, plane)
+        else:
+            plane = np.empty((height >> halved, width >> halved), dtype=np.int16)
+            _colour_halved(image, component, plane) if halved else _colour(image, component, plane)
+        _transform(plane, side, first, ZIGZAG, _EVEN, _ODD, result)
+    return result
+
+
+@compiled
+def _gray(image: Any, plane: Any) -> None:
+    height, width = image.shape
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            plane[row, column] = np.int16(image[min(row, height - 1), min(column, width - 1)])
+
+
+@compiled
+def _sample(image: Any, row: int, column: int, component: int) -> int:
+    """One sample of Y, Cb or Cr of JFIF in 16-bit fixed point, the chroma rounded down at one half."""
+    red = int(image[row, column, 0])
+    green = int(image[row, column, 1])
+    blue = int(image[row, column, 2])
+    if component == 0:
+        return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    if component == 1:
+        return (32768 * blue - 11059 * red - 21709 * green + (128 << 16) + 32767) >> 16
+    return (32768 * red - 27439 * green - 5329 * blue + (128 << 16) + 32767) >> 16
+
+
+@compiled
+def _colour(image: Any, component: int, plane: Any) -> None:
+    height, width = image.shape[0], image.shape[1]
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            plane[row, column] = _sample(image, min(row, height - 1), min(column, width - 1), component)
+
+
+@compiled
+def _colour_halved(image: Any, component: int, plane: Any) -> None:
+    """Box-average 2x2 samples; columns are repeated before averaging, rows after it, as libjpeg does."""
+    height, width = image.shape[0], image.shape[1]
+    last = (height + 1) // 2 - 1
+    for row in range(plane.shape[0]):
+        upper = 2 * min(row, last)
+        lower = min(upper + 1, height - 1)
+        for column in range(plane.shape[1]):
+            left = min(2 * column, width - 1)
+            right = min(2 * column + 1, width - 1)
+            total = _sample(image, upper, left, component) + _sample(image, upper, right, component)
+            total += _sample(image, lower, left, component) + _sample(image, lower, right, component)
+            # Alternating bias: halves are rounded down and up in turn.
+            plane[row, column] = (total + 1 + (column & 1)) >> 2
+
+
+@compiled
+def _transform(plane: Any, side: int, first: int, zigzag: Any, even: Any, odd: Any, result: Any) -> None:
+    """DCT of every 8x8 block of a plane; ``side`` blocks of it lie side by side in a unit, from part ``first`` on."""
+    block_columns = plane.shape[1] // 8
+    columns = block_columns // side
+    half = np.empty((8, 8), dtype=np.int32)
+    full = np.empty(64, dtype=np.int32)
+    for block_row in range(plane.shape[0] // 8):
+        for block_column in range(block_columns):
+            for row in range(8):
+                samples = plane[8 * block_row + row, 8 * block_column : 8 * block_column + 8]
+                sum0, sum1 = samples[0] + samples[7] - 256, samples[1] + samples[6] - 256
+                sum2, sum3 = samples[2] + samples[5] - 256, samples[3] + samples[4] - 256
+                dif0, dif1 = samples[0] - samples[7], samples[1] - samples[6]
+                dif2, dif3 = samples[2] - samples[5], samples[3] - samples[4]
+                for k in range(4):
+                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
+                    half[2 * k, row] = (total + 1024) >> 11
+                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
+                    half[2 * k + 1, row] = (total + 1024) >> 11
+            for column in range(8):
+                line = half[column]
+                sum0, sum1 = np.int64(line[0] + line[7]), np.int64(line[1] + line[6])
+                sum2, sum3 = np.int64(line[2] + line[5]), np.int64(line[3] + line[4])
+                dif0, dif1 = np.int64(line[0] - line[7]), np.int64(line[1] - line[6])
+                dif2, dif3 = np.int64(line[2] - line[5]), np.int64(line[3] - line[4])
+                for k in range(4):
+                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
+                    full[16 * k + column] = (total + 16384) >> 15
+                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
+                    full[16 * k + 8 + column] = (total + 16384) >> 15
+            unit = (block_row // side) * columns + block_column // side
+            part = first + (block_row % side) * side + block_column % side
+            for k in range(64):
+                result[unit, part, k] = full[zigzag[k]]

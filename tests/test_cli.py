@@ -1,0 +1,195 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from accelir import registry
+from accelir.bench import demo as demo_module
+from accelir.cli import app
+from accelir.errors import AccelIRError
+
+NETWORKS = sorted(name for name, spec in registry.networks().items() if spec.task.startswith("sr"))
+PROFILED = sorted(name for codec, name in registry.profiles() if codec == "jpeg")
+needs_network = pytest.mark.skipif(not NETWORKS, reason="no super-resolution network is installed")
+needs_profile = pytest.mark.skipif(not PROFILED, reason="no profile is installed")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def picture(tmp_path):
+    rows, columns = np.mgrid[:48, :64]
+    waves = 127 + 80 * np.sin(columns / 5) * np.cos(rows / 7)
+    path = tmp_path / "small.png"
+    Image.fromarray(np.stack([waves, waves[::-1], 255 - waves], axis=2).astype(np.uint8)).save(path)
+    return path
+
+
+def assert_one_line(result, code, *words):
+    assert result.exit_code == code, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("accelir: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_lists_the_commands_and_loads_no_torch():
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom accelir.cli import app\n"
+        "result = CliRunner().invoke(app, ['--help'])\nprint(result.output)\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("encode", "restore", "profile", "plugins", "demo"):
+        assert command in done.stdout
+
+
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.output.startswith("accelir ")
+
+
+class TestEncode:
+    @needs_network
+    def test_measured_encoding_writes_a_jpeg_within_the_budget(self, picture):
+        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "measured")
+        assert result.exit_code == 0, result.output
+        written = picture.with_suffix(".jpg")
+        assert written.stat().st_size <= 1500
+        assert Image.open(written).size == (64, 48)
+        assert "bits per pixel" in result.stdout
+
+    @needs_profile
+    def test_the_profile_is_the_default(self, picture, tmp_path):
+        output = tmp_path / "out.jpg"
+        result = run("encode", picture, "-n", PROFILED[0], "--like-quality", 75, "-o", output)
+        assert result.exit_code == 0, result.output
+        assert Image.open(output).format == "JPEG"
+
+    @pytest.mark.parametrize("budget", [[], ["--bytes", "9", "--bpp", "1"], ["--bpp", "0"], ["--bytes", "0"]])
+    def test_a_budget_is_said_once(self, picture, budget):
+        assert run("encode", picture, "-n", "any", *budget).exit_code == 2
+
+    def test_the_input_is_never_written_over(self, picture):
+        before = picture.read_bytes()
+        result = run("encode", picture, "-n", "any", "--bytes", 1500, "-o", picture)
+        assert result.exit_code == 2
+        assert picture.read_bytes() == before
+
+    @needs_network
+    def test_a_jpeg_is_encoded_beside_itself(self, picture):
+        source = picture.with_name("photo.jpg")
+        Image.open(picture).save(source)
+        before = source.read_bytes()
+        result = run("encode", source, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "uniform")
+        assert result.exit_code == 0, result.output
+        assert source.read_bytes() == before
+        assert picture.with_name("photo-accelir.jpg").exists()
+
+    def test_an_unknown_network_is_one_line(self, picture):
+        assert_one_line(run("encode", picture, "-n", "edsr-x4-f61", "--bytes", 1500), 1, "edsr-x4-f61")
+
+    def test_an_unknown_codec_is_one_line(self, picture):
+        assert_one_line(run("encode", picture, "-n", "any", "-c", "jepg", "--bytes", 1500), 1, "jepg", "jpeg")
+
+    @needs_network
+    def test_an_impossible_budget_says_the_smallest(self, picture):
+        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 20, "--estimate", "uniform")
+        assert_one_line(result, 1, "20 bytes", "smallest")
+        assert not picture.with_suffix(".jpg").exists()
+
+    @needs_network
+    def test_a_missing_picture_is_one_line(self, tmp_path):
+        assert_one_line(run("encode", tmp_path / "none.png", "-n", NETWORKS[0], "--bpp", 1), 1, "none.png")
+
+
+class TestRestore:
+    @needs_network
+    def test_it_writes_a_larger_png(self, picture):
+        result = run("restore", picture, "-n", NETWORKS[0])
+        assert result.exit_code == 0, result.output
+        restored = Image.open(picture.with_name("small-restored.png"))
+        scale = registry.network(NETWORKS[0]).task.scale
+        assert restored.size == (64 * scale, 48 * scale)
+
+    def test_an_unknown_ending_is_a_wrong_call(self, picture, tmp_path):
+        assert run("restore", picture, "-n", "any", "-o", tmp_path / "out.xyz").exit_code == 2
+
+    @needs_network
+    def test_a_file_that_is_no_picture_is_one_line(self, tmp_path):
+        (tmp_path / "words.jpg").write_text("no picture")
+        assert_one_line(run("restore", tmp_path / "words.jpg", "-n", NETWORKS[0]), 1)
+
+    @needs_network
+    def test_an_unknown_device_is_one_line(self, picture):
+        assert_one_line(run("restore", picture, "-n", NETWORKS[0], "--device", "warp"), 1, "warp")
+
+
+class TestProfile:
+    def test_a_folder_without_pictures_is_a_wrong_call(self, tmp_path):
+        result = run("profile", tmp_path, "-n", "any", "-o", tmp_path / "p.safetensors")
+        assert result.exit_code == 2
+        assert run("profile", tmp_path / "none", "-n", "any", "-o", tmp_path / "p").exit_code == 2
+
+    @needs_network
+    def test_pictures_are_found_and_the_profile_is_written(self, picture, tmp_path, monkeypatch):
+        seen = {}
+
+        class Made:
+            def save(self, path):
+                path.write_bytes(b"profile")
+
+        class Quick:
+            def fit(self, codec, network, images, *, progress, checkpoint):
+                progress(1, 2, "half")
+                seen.update(codec=codec.name, network=network.name, images=images, checkpoint=checkpoint)
+                return Made()
+
+        monkeypatch.setattr("accelir.profiling.profiler.StandardProfiler", Quick)
+        output = tmp_path / "p.safetensors"
+        result = run("profile", tmp_path, "-n", NETWORKS[0], "-o", output)
+        assert result.exit_code == 0, result.output
+        assert output.read_bytes() == b"profile"
+        assert seen["codec"] == "jpeg"
+        assert seen["images"] == [picture]
+        assert seen["checkpoint"] == tmp_path / "p.safetensors.checkpoint"
+
+
+class TestPlugins:
+    def test_the_table_names_the_built_in_codec(self):
+        result = run("plugins")
+        assert result.exit_code == 0, result.output
+        assert "jpeg" in result.stdout
+
+    def test_json_is_for_programs(self):
+        found = json.loads(run("plugins", "--json").stdout)
+        assert {"plugins", "codecs", "networks", "profiles"} <= found.keys()
+        assert "jpeg" in [codec["name"] for codec in found["codecs"]]
+
+
+class TestDemo:
+    def test_the_page_is_a_png(self, tmp_path):
+        assert run("demo", "-o", tmp_path / "page.gif").exit_code == 2
+
+    def test_the_photograph_is_never_written_over(self, picture):
+        assert run("demo", "--image", picture, "-o", picture).exit_code == 2
+
+    def test_an_error_is_one_line(self, tmp_path, monkeypatch):
+        def fail(*arguments, **more):
+            raise AccelIRError("first\nsecond")
+
+        monkeypatch.setattr(demo_module, "run_demo", fail)
+        assert_one_line(run("demo", "-o", tmp_path / "page.png"), 1, "first second")

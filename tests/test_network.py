@@ -1,0 +1,138 @@
+"""Networks: counting, tiling, kinds of images, and the Jacobian that sensitivity is taken from."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from accelir.errors import InvalidInputError
+from accelir.network import TorchNetwork
+from accelir.profiling.sensitivity import pull_backs, smooth_over_blocks
+from accelir.tasks import Denoise, SuperResolution
+from accelir_plugins.dncnn import DnCNN
+from accelir_plugins.edsr import EDSR
+from accelir_plugins.mimounet import MIMOUNet
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+
+
+def test_edsr_counts_what_its_layers_take_by_hand() -> None:
+    width = 32
+    per_pixel = (
+        3 * width * 9  # head
+        + 8 * 2 * width * width * 9  # body
+        + width * width * 9  # fuse
+        + width * 4 * width * 9 * (1 + 4)  # sub-pixel stages, at one and at four positions per input pixel
+        + 16 * width * 3 * 9  # tail, at sixteen
+    )
+    cost = TorchNetwork(EDSR(width), SuperResolution(4)).cost(20, 30)
+    assert per_pixel == 355_680
+    assert cost.macs == 600 * per_pixel and cost.flops == 2 * cost.macs
+    assert cost.params == sum(p.numel() for p in EDSR(width).parameters())
+
+
+def test_dncnn_counts_what_its_layers_take_by_hand() -> None:
+    width, depth = 16, 12
+    per_pixel = 9 * (3 * width * 2 + (depth - 2) * width * width)
+    assert TorchNetwork(DnCNN(width, depth), Denoise(25)).cost(11, 7).macs == 77 * per_pixel
+
+
+def test_mimounet_counts_what_its_layers_take_by_hand() -> None:
+    w, blocks = 8, 4
+    full = 9 * 3 * w + 2 * blocks * 2 * 9 * w * w + (7 * w * w + 9 * w * w) + 2 * w * w + 9 * w * 3
+    v = 2 * w
+    shallow = 9 * 3 * (v // 4) + (v // 4) * (v // 2) + 9 * (v // 2) * (v - 3) + v * v
+    half = 9 * w * v + shallow + 9 * v * v + 2 * blocks * 2 * 9 * v * v + (7 * w * v + 9 * v * v) + 2 * v * v + 9 * v * 3
+    u = 4 * w
+    shallow = 9 * 3 * (u // 4) + (u // 4) * (u // 2) + 9 * (u // 2) * (u - 3) + u * u
+    quarter = 9 * v * u + shallow + 9 * u * u + 2 * blocks * 2 * 9 * u * u + 9 * u * 3
+    up = 16 * u * v + 4 * 16 * v * w  # transposed convolutions: 16 products per input position and channel pair
+    expected = 256 * full + 64 * half + 16 * quarter + 16 * up
+    cost = TorchNetwork(MIMOUNet(w, blocks), Denoise(25)).cost(16, 16)
+    assert cost.macs in {expected, expected - 64 * 9 * v * 3 - 16 * 9 * u * 3}
+
+
+@pytest.mark.parametrize(
+    ("module", "task", "field", "multiple"),
+    [
+        (EDSR(8), SuperResolution(4), 41, 1),
+        (DnCNN(8), Denoise(25), 25, 1),
+        (MIMOUNet(8), Denoise(25), 281, 4),
+    ],
+)
+def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, multiple) -> None:
+    torch.manual_seed(0)
+    photo = PHOTO[:60, :52]
+    net = TorchNetwork(module, task, receptive_field=field, multiple=multiple)
+    whole = net.restore(photo, dtype=torch.float32).astype(int)
+    monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 16)
+    tiled = net.restore(photo, dtype=torch.float32).astype(int)
+    assert np.abs(tiled - whole).max() <= 1
+
+
+def test_restore_returns_what_came_in() -> None:
+    net = TorchNetwork(EDSR(8), SuperResolution(4))
+    assert net.restore(PHOTO).shape == (360, 280, 3)
+    assert net.restore(PHOTO[:, :, 0]).shape == (360, 280)
+    assert net.restore(Image.fromarray(PHOTO[:, :, 0])).mode == "L"
+    assert net.restore(Image.fromarray(PHOTO)).size == (280, 360)
+    with pytest.raises(InvalidInputError, match="uint8"):
+        net.restore(PHOTO.astype(np.float32))
+
+
+def test_bfloat16_costs_little() -> None:
+    torch.manual_seed(0)
+    net = TorchNetwork(DnCNN(8), Denoise(25))
+    exact = net.restore(PHOTO, dtype=torch.float32).astype(float)
+    fast = net.restore(PHOTO, dtype=torch.bfloat16).astype(float)
+    assert np.mean((exact - fast) ** 2) < 0.5
+
+
+def test_only_modules_are_wrapped() -> None:
+    with pytest.raises(InvalidInputError, match=r"torch\.nn\.Module"):
+        TorchNetwork(lambda x: x, Denoise(25))  # type: ignore[arg-type]
+
+
+def test_the_fingerprint_follows_the_weights() -> None:
+    torch.manual_seed(0)
+    first, second = DnCNN(8), DnCNN(8)
+    fingerprints = [TorchNetwork(module, Denoise(25), family="f").fingerprint() for module in (first, second)]
+    second.load_state_dict(first.state_dict())
+    assert fingerprints[0] != fingerprints[1]
+    assert TorchNetwork(second, Denoise(25), family="f").fingerprint() == fingerprints[0]
+
+
+def test_squared_pull_backs_estimate_the_diagonal_of_jtj() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    net = TorchNetwork(conv, Denoise(25), receptive_field=3)
+    image = np.zeros((7, 8, 3), np.uint8)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: conv(x.permute(2, 0, 1)[None])[0], torch.zeros(7, 8, 3)
+    ).reshape(-1, 7 * 8 * 3)
+    exact = (jacobian**2).sum(0).reshape(7, 8, 3).numpy()
+    estimated = (pull_backs(net, image, probes=1000, seed=1) ** 2).mean(axis=0)
+    assert np.abs(estimated / exact - 1).max() < 0.25
+
+
+def test_large_images_are_differentiated_in_parts(monkeypatch) -> None:
+    from accelir.profiling import sensitivity
+
+    torch.manual_seed(0)
+    net = TorchNetwork(DnCNN(8, 4), Denoise(25), receptive_field=9)
+    image = PHOTO[:60, :60]
+    whole = (pull_backs(net, image, probes=40) ** 2).mean()
+    monkeypatch.setattr(sensitivity, "PATCH", 24)
+    parts = (pull_backs(net, image, probes=40) ** 2).mean()
+    assert abs(parts / whole - 1) < 0.05
+
+
+def test_smoothing_keeps_constants_and_sums_inside() -> None:
+    flat = np.full((4, 5, 2), 3.0, np.float32)
+    assert np.allclose(smooth_over_blocks(flat), flat)
+    spike = np.zeros((5, 5, 1), np.float32)
+    spike[2, 2] = 16
+    assert np.array_equal(smooth_over_blocks(spike)[1:4, 1:4, 0], [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
