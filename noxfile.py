@@ -28,7 +28,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style."""
     session.install(*group("lint"))
     session.run("ruff", "check", *session.posargs)
 

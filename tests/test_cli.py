@@ -69,7 +69,8 @@ class TestEncode:
         assert result.exit_code == 0, result.output
         written = picture.with_suffix(".jpg")
         assert written.stat().st_size <= 1500
-        assert Image.open(written).size == (64, 48)
+        with Image.open(written) as opened:
+            assert opened.size == (64, 48)
         assert "bits per pixel" in result.stdout
 
     @needs_profile
@@ -77,7 +78,8 @@ class TestEncode:
         output = tmp_path / "out.jpg"
         result = run("encode", picture, "-n", PROFILED[0], "--like-quality", 75, "-o", output)
         assert result.exit_code == 0, result.output
-        assert Image.open(output).format == "JPEG"
+        with Image.open(output) as opened:
+            assert opened.format == "JPEG"
 
     @pytest.mark.parametrize("budget", [[], ["--bytes", "9", "--bpp", "1"], ["--bpp", "0"], ["--bytes", "0"]])
     def test_a_budget_is_said_once(self, picture, budget):
@@ -92,7 +94,8 @@ class TestEncode:
     @needs_network
     def test_a_jpeg_is_encoded_beside_itself(self, picture):
         source = picture.with_name("photo.jpg")
-        Image.open(picture).save(source)
+        with Image.open(picture) as opened:
+            opened.save(source)
         before = source.read_bytes()
         result = run("encode", source, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "uniform")
         assert result.exit_code == 0, result.output
@@ -121,7 +124,8 @@ class TestRestore:
     def test_it_writes_a_larger_png(self, picture):
         result = run("restore", picture, "-n", NETWORKS[0])
         assert result.exit_code == 0, result.output
-        restored = Image.open(picture.with_name("small-restored.png"))
+        with Image.open(picture.with_name("small-restored.png")) as opened:
+            restored = opened.copy()
         scale = registry.network(NETWORKS[0]).task.scale
         assert restored.size == (64 * scale, 48 * scale)
 

@@ -67,9 +67,9 @@ def test_the_demo_measures_every_arm_and_draws_a_page(pair, photograph, tmp_path
     assert measured.arm("heavy", "ordinary").flops > 2 * measured.arm("light", "ordinary").flops
     assert measured.reference.shape == (160, 242, 3)
     assert all(20 < arm.psnr < 60 and arm.restored.shape == (160, 242, 3) for arm in measured.arms)
-    page = Image.open(output)
-    assert page.format == "PNG"
-    assert page.width > 1000
+    with Image.open(output) as page:
+        assert page.format == "PNG"
+        assert page.width > 1000
     assert told[-1][:2] == (1, 1)
 
 

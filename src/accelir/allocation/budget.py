@@ -118,6 +118,9 @@ def fit_budget(
     search = _Search(budget)
     levels: LevelMap = allocator.allocate(estimate, 8 * budget)
     for _ in range(COARSE_WRITES if codec.fine_control else WRITES):
+        if codec.fine_control and np.ptp(levels) == 1:
+            # Neighbouring levels that only use up the bits are what the fine control does better.
+            levels = np.full_like(levels, round(float(levels.mean())))
         encoded = prepared.write(levels)
         foreseen = float(estimate.curves.size[estimate.groups, levels].sum())
         log_bits = search.add(float(np.log(max(foreseen, 1.0))), encoded, slope=1.0)

@@ -12,7 +12,7 @@ from accelir.codec import Codec, Prepared
 from accelir.image import ImageArray
 from accelir.profiling.estimate import Curves
 
-__all__ = ["BlockSamples", "block_errors", "fit_curves", "measure_blocks"]
+__all__ = ["BlockSamples", "block_errors", "fit_curves", "harmonise", "measure_blocks"]
 
 Evaluate = Callable[[ImageArray], npt.NDArray[np.float64]]
 
@@ -103,3 +103,29 @@ def fit_curves(samples: BlockSamples, groups: npt.NDArray[np.int32], group_count
             smooth = isotonic_regression(mean, sample_weight=count[known].astype(np.float64), increasing=rising)
             curves[row, group] = np.interp(levels, levels[known], smooth)
     return Curves(curves[0], curves[1])
+
+
+def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> Curves:
+    """Draw the slopes of the groups towards a common one at each level.
+
+    A codec that weighs errors by sensitivity already works all blocks of a level at one slope, as far as the
+    sensitivity is right. What the measured curves add to that is partly knowledge and partly noise.
+
+    Args:
+        curves: Of the groups.
+        shares: float64 (G,): how many blocks each group has.
+        trust: 1 keeps the measured slopes, 0 makes them equal over groups; geometric in between.
+
+    Returns:
+        The same sizes; errors with the new slopes, the finest level's kept.
+    """
+    bits = np.maximum(np.diff(curves.size, axis=1), 1e-9)
+    drops = np.maximum(-np.diff(curves.error, axis=1), 1e-9)
+    weights = shares[:, None] / shares.sum()
+    common = (drops * weights).sum(axis=0) / (bits * weights).sum(axis=0)
+    # Strictly falling, so that every level is a corner of the hull and one slope picks one level.
+    common = np.minimum.accumulate(common) * (1 - 1e-5 * np.arange(len(common)))
+    slopes = common ** (1 - trust) * (drops / bits) ** trust
+    falling = np.cumsum((slopes * bits)[:, ::-1], axis=1)[:, ::-1]
+    error = curves.error[:, -1:] + np.concatenate([falling, np.zeros((len(falling), 1))], axis=1)
+    return Curves(curves.size, error)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from accelir.image import ImageArray, block_grid
+from accelir.network import fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 
@@ -112,7 +113,8 @@ def train_predictor(
         report: Called as ``report(step, steps)``.
     """
     torch.manual_seed(seed)
-    net = PredictorNet(block, coefficients[0].shape[-1], group_count)
+    net = PredictorNet(block, coefficients[0].shape[-1], group_count).to(memory_format=torch.channels_last)
+    fast = fast_dtype(torch.device("cpu")) is torch.bfloat16
     inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     wanted = torch.from_numpy(np.stack(coefficients)).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack(groups)).long()
@@ -138,7 +140,9 @@ def train_predictor(
         )
         target = torch.stack([wanted[i, :, y : y + window, x : x + window] for i, y, x in spots])
         label = torch.stack([labels[i, y : y + window, x : x + window] for i, y, x in spots])
-        predicted, scores = net(batch.float().div(255))
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            predicted, scores = net(batch.float().div(255).to(memory_format=torch.channels_last))
+        predicted, scores = predicted.float(), scores.float()
         loss = ((predicted - target) ** 2 * importance).mean() + 0.1 * nn.functional.cross_entropy(scores, label)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -146,7 +150,7 @@ def train_predictor(
         optimiser.step()
         if report is not None and (step + 1) % 50 == 0:
             report(step + 1, steps)
-    return Predictor(net.eval())
+    return Predictor(net.to(memory_format=torch.contiguous_format).eval())
 
 
 def _tensor(image: ImageArray, height: int, width: int) -> torch.Tensor:
