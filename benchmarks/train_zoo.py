@@ -121,7 +121,7 @@ def main() -> None:
             checkpoint=path.with_suffix(".checkpoint"),
             report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
         )
-        save_file({key: value.half() for key, value in module.state_dict().items()}, path)
+        save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
         write_provenance(name, job, time.time() - started, score(name, job, options.data))
 
 

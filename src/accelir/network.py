@@ -17,7 +17,7 @@ from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
 
-__all__ = ["Cost", "IRNetwork", "TorchNetwork", "fast_dtype"]
+__all__ = ["Cost", "IRNetwork", "TorchNetwork", "channels_last", "fast_dtype"]
 
 TILE = 512
 """Side of the input tiles of `IRNetwork.restore`, their margin not counted."""
@@ -125,7 +125,7 @@ class IRNetwork(ABC):
         if dtype not in (torch.float32, torch.bfloat16):
             raise InvalidInputError(f"Networks restore in torch.float32 or torch.bfloat16; got {dtype}.")
         for module in self.modules:
-            module.eval().to(memory_format=torch.channels_last)
+            channels_last(module.eval())
         colour = array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2)
         scale = self.task.scale
         height, width = colour.shape[:2]
@@ -226,7 +226,12 @@ class TorchNetwork(IRNetwork):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         restored: Any = self.module(x)
-        return restored  # type: ignore[no-any-return]
+        return restored
+
+
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay the weights out for convolution on CPUs and GPUs with matrix units, in place."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

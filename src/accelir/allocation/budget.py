@@ -139,7 +139,14 @@ def fit_budget(
             if search.filled >= GOAL or search.exhausted(None):
                 break
     if search.best is None:
-        search.add(0.0, prepared.write(0), slope=1.0)
+        # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
+        search.restart()
+        floor = -float(len(codec.levels)) if codec.fine_control else 0.0
+        trim = search.add(floor, prepared.write(0, floor), slope=codec.trim_slope)
+        for _ in range(WRITES if codec.fine_control and search.best is not None else 0):
+            if search.filled >= codec.fill or search.exhausted(None):
+                break
+            trim = search.add(trim, prepared.write(0, trim), slope=codec.trim_slope)
     if search.best is None:
         raise BudgetError(budget, search.smallest, codec.name)
     return search.best

@@ -26,14 +26,14 @@ class LagrangianAllocator(Allocator):
         levels = np.zeros(len(counts), np.int32)
         steps: list[tuple[float, int, int, int, float]] = []
         spent = 0.0
-        for group in np.flatnonzero(counts):
+        for group in np.flatnonzero(counts).tolist():
             size, error = estimate.curves.size[group], estimate.curves.error[group]
             hull = lower_hull(size, error)
             levels[group] = hull[0]
             spent += counts[group] * size[hull[0]]
             for order, (low, high) in enumerate(zip(hull, hull[1:], strict=False)):
                 cost = size[high] - size[low]
-                steps.append(((error[low] - error[high]) / cost, group, order, high, cost))
+                steps.append((float((error[low] - error[high]) / cost), group, order, high, float(cost)))
         steps.sort(key=lambda step: (-step[0], step[1], step[2]))
         result = None
         for _, group, _, high, cost in steps:

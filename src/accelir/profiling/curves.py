@@ -66,7 +66,8 @@ def measure_blocks(
     """
     count = len(codec.levels)
     blocks = np.arange(shape[0] * shape[1])
-    samples = BlockSamples(*(np.zeros((len(blocks), count)) for _ in range(2)), np.zeros((len(blocks), count), np.int64))
+    table = (len(blocks), count)
+    samples = BlockSamples(np.zeros(table), np.zeros(table), np.zeros(table, np.int64))
     rng = np.random.default_rng(seed)
     jitter = min(jitter, (count - 1) // 2)
     centres = sorted({*range(jitter, count - jitter, max(1, min(spacing, count // 2))), count - 1 - jitter})

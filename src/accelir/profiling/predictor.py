@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from accelir.image import ImageArray, block_grid
-from accelir.network import fast_dtype
+from accelir.network import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 
@@ -113,14 +113,15 @@ def train_predictor(
         report: Called as ``report(step, steps)``.
     """
     torch.manual_seed(seed)
-    net = PredictorNet(block, coefficients[0].shape[-1], group_count).to(memory_format=torch.channels_last)
+    net = PredictorNet(block, coefficients[0].shape[-1], group_count)
+    channels_last(net)
     fast = fast_dtype(torch.device("cpu")) is torch.bfloat16
     inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     wanted = torch.from_numpy(np.stack(coefficients)).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack(groups)).long()
     importance = torch.from_numpy(weights)[None, :, None, None]
     with torch.no_grad():
-        net.sensitivity.bias.copy_(wanted.mean(dim=(0, 2, 3)))  # type: ignore[union-attr]
+        net.sensitivity.bias.data[:] = wanted.mean(dim=(0, 2, 3))  # type: ignore[union-attr]
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(seed)
     rows, columns = labels.shape[1:]
@@ -150,7 +151,7 @@ def train_predictor(
         optimiser.step()
         if report is not None and (step + 1) % 50 == 0:
             report(step + 1, steps)
-    return Predictor(net.to(memory_format=torch.contiguous_format).eval())
+    return Predictor(net.eval())
 
 
 def _tensor(image: ImageArray, height: int, width: int) -> torch.Tensor:

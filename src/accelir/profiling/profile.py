@@ -132,7 +132,7 @@ class Profile:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file, whole or not at all."""
-        tensors = {f"predictor.{key}": value.half() for key, value in self.predictor.net.state_dict().items()}
+        tensors = {f"predictor.{key}": value.half().contiguous() for key, value in self.predictor.net.state_dict().items()}
         tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in self._arrays()}
         return write_atomically(path, save(tensors, {"accelir": self.header.model_dump_json()}))
 

@@ -271,7 +271,11 @@ class StandardProfiler(Profiler):
                     seed=self.seed + number,
                 )
             )
-        return BlockSamples(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("size", "error", "count")))
+        return BlockSamples(
+            np.concatenate([part.size for part in parts]),
+            np.concatenate([part.error for part in parts]),
+            np.concatenate([part.count for part in parts]),
+        )
 
     def _group(
         self, described: list[npt.NDArray[np.float32]], measured: BlockSamples, count: int

@@ -9,7 +9,7 @@ import torch
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, fast_dtype
+from accelir.network import IRNetwork, channels_last, fast_dtype
 
 __all__ = ["measure_sensitivity", "pull_backs", "sensitivity_from_gradients", "smooth_over_blocks"]
 
@@ -95,7 +95,7 @@ def _pull_back(network: IRNetwork, colour: ImageArray, generator: torch.Generato
     device = network.device
     bfloat16 = fast_dtype(device) is torch.bfloat16
     for module in network.modules:
-        module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        channels_last(module.eval().requires_grad_(False))
     for top in range(0, height, step):
         for left in range(0, width, step):
             # Every output pixel is probed once: each part's z lives on its own outputs, and its gradient is added

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from accelir.network import channels_last
 from accelir.training.data import Pairs
 
 __all__ = ["Recipe", "grow", "train"]
@@ -72,7 +73,7 @@ def train(
         The averaged module, on the CPU, in evaluation mode.
     """
     torch.manual_seed(recipe.seed)
-    module = module.to(device).to(memory_format=torch.channels_last).train()
+    channels_last(module.to(device)).train()
     average = copy.deepcopy(module).eval()
     optimiser = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     start = 0
@@ -92,7 +93,7 @@ def train(
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             loss = _loss(module, inputs, references, recipe.loss)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(module.parameters(), 1.0 if recipe.loss != "mse" else 0.1)
         optimiser.step()
         decay = min(0.999, (1 + step) / (10 + step))
@@ -108,7 +109,7 @@ def train(
             _save_checkpoint(checkpoint, module, average, optimiser, done, identity)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return average.cpu().to(memory_format=torch.contiguous_format).eval()
+    return average.cpu().eval()
 
 
 def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module:

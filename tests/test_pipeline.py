@@ -1,0 +1,156 @@
+"""encode() and restore(), end to end on a real photograph."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import accelir
+from accelir.metrics import psnr_rgb
+from accelir.pipeline import ProfileWarning
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    from sklearn.datasets import load_sample_image
+
+    return np.ascontiguousarray(load_sample_image("china.jpg"))
+
+
+@pytest.fixture(scope="module")
+def noisy(photograph) -> np.ndarray:
+    return accelir.Denoise(25).degrade(photograph[:320, :400], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["edsr-x4-f16", "dncnn-s25-f16"])
+@pytest.mark.parametrize("quality", [30, 75])
+def test_a_budget_like_a_quality_is_kept_and_used(name, quality, noisy) -> None:
+    network = accelir.network(name)
+    image = noisy if network.task.scale == 1 else noisy[::4, ::4]
+    usual = accelir.codec("jpeg").usual(image, quality)
+    encoded = accelir.encode(image, network=network, budget=accelir.LikeQuality(quality))
+    assert 0.98 * len(usual) <= len(encoded.data) <= len(usual)
+    assert Image.open(io.BytesIO(encoded.data)).size == image.shape[1::-1]
+
+
+def test_denoising_restores_better_from_our_file_than_from_either_control(photograph, noisy) -> None:
+    network = accelir.network("dncnn-s25-f16")
+    reference = photograph[:320, :400]
+    usual = accelir.codec("jpeg").usual(noisy, 40)
+    ordinary = psnr_rgb(np.array(accelir.restore(usual, network=network)), reference)
+    gains = {}
+    for estimate in ("profile", "measured", "plain-mse"):
+        encoded = accelir.encode(noisy, network=network, budget=accelir.Bytes(len(usual)), estimate=estimate)
+        assert len(encoded.data) <= len(usual)
+        gains[estimate] = psnr_rgb(np.array(accelir.restore(encoded.data, network=network)), reference) - ordinary
+    assert gains["profile"] > 0.2
+    assert gains["measured"] > 0.2
+    assert gains["profile"] > gains["plain-mse"]
+
+
+def test_super_resolution_restores_better_from_our_file(photograph) -> None:
+    network = accelir.network("edsr-x4-f16")
+    reference = network.task.crop(photograph)
+    image = network.task.degrade(reference, np.random.default_rng(0))
+    usual = accelir.codec("jpeg").usual(image, 75)
+    ordinary = psnr_rgb(np.array(accelir.restore(usual, network=network)), reference)
+    encoded = accelir.encode(image, network=network, budget=accelir.Bytes(len(usual)))
+    assert psnr_rgb(np.array(accelir.restore(encoded.data, network=network)), reference) > ordinary + 0.1
+
+
+def test_the_reference_alone_makes_the_image(photograph) -> None:
+    reference = photograph[:256, :256]
+    encoded = accelir.encode(reference=reference, network="edsr-x4-f16", budget=accelir.BitsPerPixel(2))
+    assert (encoded.width, encoded.height) == (64, 64)
+    with pytest.raises(accelir.InvalidInputError, match="reference"):
+        accelir.encode(network="edsr-x4-f16", budget=accelir.BitsPerPixel(2))
+
+
+def test_restore_takes_paths_bytes_pictures_and_arrays(tmp_path, noisy) -> None:
+    encoded = accelir.encode(noisy[:64, :48], network="dncnn-s25-f8", budget=accelir.BitsPerPixel(1))
+    path = encoded.save(tmp_path / "small.jpg")
+    picture = Image.open(path)
+    results = [accelir.restore(source, network="dncnn-s25-f8") for source in (path, str(path), encoded.data, picture)]
+    assert all(result.size == (48, 64) for result in results)
+    array = accelir.restore(np.asarray(picture), network="dncnn-s25-f8")
+    picture.close()
+    assert isinstance(array, np.ndarray)
+    assert all(np.array_equal(np.asarray(result), array) for result in results)
+
+
+def test_gray_stays_gray_all_the_way(noisy) -> None:
+    gray = np.ascontiguousarray(noisy[:72, :56, 1])
+    encoded = accelir.encode(gray, network="dncnn-s25-f16", budget=accelir.BitsPerPixel(1))
+    restored = accelir.restore(encoded.data, network="dncnn-s25-f16")
+    assert restored.mode == "L" and restored.size == (56, 72)
+
+
+def test_a_format_that_no_codec_claims_is_opened_by_pillow(noisy) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(noisy[:40, :40]).save(stream, "PNG")
+    assert accelir.restore(stream.getvalue(), network="dncnn-s25-f8").size == (40, 40)
+    with pytest.raises(accelir.DecodeError):
+        accelir.restore(b"nothing that is a picture", network="dncnn-s25-f8")
+
+
+def test_an_impossible_budget_says_what_is_possible(noisy) -> None:
+    with pytest.raises(accelir.BudgetError, match="impossible") as caught:
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(100))
+    smallest = caught.value.smallest
+    encoded = accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(smallest))
+    assert len(encoded.data) <= smallest
+
+
+def test_a_network_without_a_profile_borrows_its_relatives_or_says_how_to_make_one(noisy) -> None:
+    relative = accelir.network("dncnn-s25-f16")
+    relative.name, relative.width = "dncnn-s25-f20", 20
+    with pytest.warns(ProfileWarning, match="dncnn-s25-f"):
+        accelir.encode(noisy[:48, :48], network=relative, budget=accelir.BitsPerPixel(2))
+    stranger = accelir.network("dncnn-s25-f16")
+    stranger.name = stranger.family = "stranger"
+    with pytest.raises(accelir.ProfileNotFoundError, match="accelir profile"):
+        accelir.encode(noisy[:48, :48], network=stranger, budget=accelir.BitsPerPixel(2))
+
+
+def test_a_profile_of_another_network_is_refused(tmp_path, noisy) -> None:
+    path = accelir.profile_for("jpeg", "dncnn-s25-f16").save(tmp_path / "p.safetensors")
+    with pytest.raises(accelir.ProfileMismatchError):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.BitsPerPixel(2), profile=path)
+
+
+def test_bytes_are_the_same_in_another_process_with_another_hash_seed(tmp_path, noisy) -> None:
+    small = tmp_path / "small.png"
+    Image.fromarray(noisy[:96, :96]).save(small)
+    code = (
+        "import accelir, hashlib, sys, torch; torch.set_num_threads(int(sys.argv[2]));"
+        "e = accelir.encode(sys.argv[1], network='dncnn-s25-f16', budget=accelir.BitsPerPixel(1));"
+        "print(hashlib.sha256(e.data).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(small), threads],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads, seed in (("1", "1"), ("2", "7"))
+    }
+    assert len(digests) == 1
+
+
+def test_bad_arguments_get_errors_from_our_tree(noisy) -> None:
+    with pytest.raises(accelir.InvalidInputError, match="budget"):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=5000)  # type: ignore[arg-type]
+    with pytest.raises(accelir.InvalidInputError, match="uint8"):
+        accelir.encode(noisy.astype(float), network="dncnn-s25-f8", budget=accelir.Bytes(5000))
+    with pytest.raises(accelir.UnknownNameError, match="dncnn-s25-f8"):
+        accelir.encode(noisy, network="dncnn-s25-f9", budget=accelir.Bytes(5000))
+    with pytest.raises(accelir.InvalidInputError, match="measured"):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(5000), estimate="magic")

@@ -1,0 +1,226 @@
+"""Profiling: curves, groups, prediction, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+import accelir
+from accelir.errors import (
+    DecodeError,
+    InvalidInputError,
+    NotDifferentiableError,
+    ProfileFormatError,
+    ProfileMismatchError,
+)
+from accelir.image import block_grid
+from accelir.profiling.controls import CONTROLS, control_estimate
+from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
+from accelir.profiling.estimate import Curves, Estimate
+from accelir.profiling.profile import Basis, Profile
+from accelir.profiling.profiler import StandardProfiler
+from accelir.profiling.sensitivity import measure_sensitivity
+
+SMALL = {"groups": 3, "crops": 4, "side": 64, "probes": 2, "curve_crops": 2, "tuning_crops": 1, "predictor_steps": 30}
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    from sklearn.datasets import load_sample_image
+
+    return [np.ascontiguousarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
+
+
+@pytest.fixture(scope="module")
+def network() -> accelir.IRNetwork:
+    return accelir.network("dncnn-s25-f8")
+
+
+@pytest.fixture(scope="module")
+def profile(photographs, network) -> Profile:
+    return StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs)
+
+
+def test_a_profile_survives_its_file(tmp_path, profile, photographs) -> None:
+    codec = accelir.codec("jpeg", **profile.header.codec_options)
+    loaded = Profile.load(profile.save(tmp_path / "p.safetensors"))
+    assert loaded.header == profile.header
+    image = photographs[0][:70, :90]
+    before, after = profile.predict(image, codec), loaded.predict(image, codec)
+    assert np.array_equal(before.curves.size, after.curves.size)
+    assert before.sensitivity.shape == after.sensitivity.shape == (*block_grid(image, 16), 384)
+    # The predictor is stored in half precision.
+    assert np.abs(np.log(after.sensitivity / before.sensitivity)).max() < 0.05
+
+
+def test_the_same_seed_makes_the_same_profile(profile, photographs, network) -> None:
+    again = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs)
+    assert np.array_equal(again.curves.size, profile.curves.size)
+    assert np.array_equal(again.basis.directions, profile.basis.directions)
+
+
+def test_curves_are_monotone_and_cover_all_levels(profile) -> None:
+    assert profile.curves.size.shape == (3, len(accelir.codec("jpeg").levels))
+    assert (np.diff(profile.curves.size, axis=1) >= 0).all()
+    assert (np.diff(profile.curves.error, axis=1) <= 1e-6).all()
+
+
+def test_the_predictor_is_light(profile) -> None:
+    assert profile.predictor.macs_per_pixel <= 4000
+
+
+def test_prediction_follows_the_measured_sensitivity(photographs, network) -> None:
+    shipped = accelir.profile_for("jpeg", network)
+    codec = accelir.codec("jpeg", **shipped.header.codec_options)
+    image = network.task.degrade(photographs[0][:256, :256], np.random.default_rng(0))
+    measured = measure_sensitivity(codec, network, image, probes=8)
+    predicted = shipped.predict(image, codec).sensitivity
+    blocks = [np.log(values.mean(axis=2)).ravel() for values in (measured, predicted)]
+    assert np.corrcoef(*blocks)[0, 1] > 0.7
+
+
+def test_prediction_in_bands_is_prediction_at_once(profile, photographs) -> None:
+    image = np.tile(photographs[0], (3, 1, 1))[:1040, :64]
+    coefficients, groups = profile.predictor.predict(image)
+    head, head_groups = profile.predictor.predict(image[:512])
+    assert coefficients.shape[:2] == groups.shape == (65, 4)
+    assert np.allclose(coefficients[:28], head[:28], atol=1e-4) and (groups[:28] == head_groups[:28]).all()
+
+
+def test_an_interrupted_run_resumes(tmp_path, profile, photographs, network) -> None:
+    folder = tmp_path / "checkpoint"
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        if what == "measuring curves":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        StandardProfiler(**SMALL).fit(
+            accelir.codec("jpeg"), network, photographs, progress=interrupt, checkpoint=folder
+        )
+    assert len(list(folder.glob("crop-*.npz"))) == SMALL["crops"]
+    resumed = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs, checkpoint=folder)
+    assert np.array_equal(resumed.curves.size, profile.curves.size)
+    assert not folder.exists()
+
+
+def test_a_profile_is_for_its_codec_and_network_only(profile, network) -> None:
+    profile.check(accelir.codec("jpeg"), network)
+    with pytest.raises(ProfileMismatchError, match="edsr-x4-f8"):
+        profile.check(accelir.codec("jpeg"), accelir.network("edsr-x4-f8"))
+
+    class Renamed(type(accelir.codec("jpeg"))):
+        name = "other"
+
+    with pytest.raises(ProfileMismatchError, match="codec 'jpeg'"):
+        profile.check(Renamed(), network)
+
+
+def test_what_is_no_profile_is_refused(tmp_path, profile) -> None:
+    path = profile.save(tmp_path / "p.safetensors")
+    data = path.read_bytes()
+    with pytest.raises(ProfileFormatError):
+        Profile.load(data[: len(data) // 2])
+    with pytest.raises(ProfileFormatError):
+        Profile.load(b"nonsense")
+    with pytest.raises(DecodeError):
+        Profile.load(tmp_path / "missing.safetensors")
+    header = json.loads(profile.header.model_dump_json()) | {"version": 99}
+    newer = save_tensors(load_tensors(data), {"accelir": json.dumps(header)})
+    with pytest.raises(ProfileFormatError, match="version 99"):
+        Profile.load(newer)
+
+
+def test_a_gray_image_gets_a_gray_estimate(profile, photographs) -> None:
+    codec = accelir.codec("jpeg", **profile.header.codec_options)
+    gray = np.ascontiguousarray(photographs[0][:50, :61, 1])
+    estimate = profile.predict(gray, codec)
+    assert estimate.groups.shape == (7, 8) and estimate.sensitivity.shape == (7, 8, 64)
+    assert codec.prepare(gray, sensitivity=estimate.sensitivity).write(14).levels.shape == (7, 8)
+
+
+def test_basis_describes_what_it_spans() -> None:
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.standard_normal((6, 2)))[0].T.astype(np.float32)
+    basis = Basis(rng.standard_normal(6).astype(np.float32), directions)
+    coefficients = rng.standard_normal((3, 4, 2)).astype(np.float32)
+    assert np.allclose(basis.describe(basis.restore(coefficients)), coefficients, atol=1e-4)
+
+
+def test_block_errors_add_up() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 256, (37, 21, 3), dtype=np.uint8) for _ in range(2))
+    errors = block_errors(first, second, 16)
+    assert errors.shape == (3, 2)
+    assert np.isclose(errors.sum(), ((first.astype(float) - second) ** 2).sum())
+
+
+def test_curves_are_fitted_to_what_was_measured() -> None:
+    count = np.array([[1, 0, 1], [1, 0, 1]])
+    samples = BlockSamples(np.array([[10.0, 0, 30], [20, 0, 40]]), np.array([[9.0, 0, 1], [7, 0, 3]]), count)
+    curves = fit_curves(samples, np.zeros(2, np.int32), 1)
+    assert np.allclose(curves.size, [[15, 25, 35]]) and np.allclose(curves.error, [[8, 5, 2]])
+
+
+def test_harmonised_slopes_are_equal_over_groups_and_trusted_ones_are_kept() -> None:
+    rng = np.random.default_rng(1)
+    size = np.cumsum(rng.uniform(1, 2, (3, 6)), axis=1)
+    error = np.cumsum((rng.uniform(1, 2, (3, 6)) * 0.5 ** np.arange(6))[:, ::-1], axis=1)[:, ::-1]
+    curves = Curves(size, error)
+    slopes = -np.diff(harmonise(curves, np.ones(3), 0.0).error, axis=1) / np.diff(size, axis=1)
+    assert np.allclose(slopes, slopes[:1]) and (np.diff(slopes[0]) < 0).all()
+    assert np.allclose(harmonise(curves, np.ones(3), 1.0).error, error)
+
+
+def test_measured_blocks_are_those_of_the_files(photographs) -> None:
+    codec = accelir.codec("jpeg")
+    image = photographs[1][:48, :64]
+    prepared = codec.prepare(image)
+    samples = measure_blocks(
+        codec, prepared, (3, 4), lambda decoded: block_errors(decoded, image, 16), spacing=7, jitter=0
+    )
+    level = int(np.flatnonzero(samples.count[0])[1])
+    encoded = prepared.write(level)
+    assert np.allclose(samples.size[:, level], encoded.block_bits.ravel())
+    assert np.isclose(samples.error[:, level].sum(), ((codec.decode(encoded.data).astype(float) - image) ** 2).sum())
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_are_estimates(name, photographs, network) -> None:
+    reference = photographs[0][:64, :80]
+    image = network.task.degrade(reference, np.random.default_rng(0))
+    estimate = control_estimate(name, accelir.codec("jpeg"), network, image, reference)
+    assert estimate.groups.shape == (4, 5)
+    assert (estimate.sensitivity is not None) == (name == "oracle")
+
+
+def test_the_oracle_needs_the_reference_and_unknown_names_are_refused(photographs, network) -> None:
+    image = photographs[0][:32, :32]
+    with pytest.raises(InvalidInputError, match="reference"):
+        control_estimate("oracle", accelir.codec("jpeg"), network, image, None)
+    with pytest.raises(InvalidInputError, match="plain-mse"):
+        control_estimate("guess", accelir.codec("jpeg"), network, image, None)
+
+
+def test_without_gradients_nothing_is_measured(photographs) -> None:
+    network = accelir.network("dncnn-s25-f8")
+    network.differentiable = False
+    with pytest.raises(NotDifferentiableError, match="profile"):
+        measure_sensitivity(accelir.codec("jpeg"), network, photographs[0][:32, :32])
+    blind = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs)
+    assert blind.basis is None
+    assert blind.predict(photographs[0][:32, :32], accelir.codec("jpeg")).sensitivity is None
+
+
+def test_malformed_estimates_are_refused() -> None:
+    curves = Curves(np.array([[1.0, 2]]), np.array([[2.0, 1]]))
+    with pytest.raises(InvalidInputError, match="Groups"):
+        Estimate(np.ones((2, 2), np.int32), curves)
+    with pytest.raises(InvalidInputError, match="Sensitivity"):
+        Estimate(np.zeros((2, 2), np.int32), curves, np.full((2, 2, 4), np.nan, np.float32))
+    with pytest.raises(InvalidInputError, match="same shape"):
+        Curves(np.zeros((1, 2)), np.zeros((1, 3)))
