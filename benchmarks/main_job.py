@@ -20,7 +20,9 @@ from accelir.bench.measure import bytes_saved, summarise
 from accelir.bench.results import ResultFile
 from accelir.network import IRNetwork
 
-ARMS = ("profile", "measured", "uniform", "variance")
+ARMS = ("profile", "measured", "uniform", "plain-mse", "variance")
+PLAIN_RDO = (0.02, 0.05, 0.1)
+"""Lambdas of the plain-MSE control: the best of them, chosen on the very pictures reported on, is what counts."""
 
 
 def main(
@@ -28,6 +30,7 @@ def main(
     task: Annotated[str | None, typer.Option(help="sr, denoise or deblur; all by default.")] = None,
     networks: Annotated[list[str] | None, typer.Option(help="Names; by default the narrowest and widest.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs; all by default.")] = None,
+    arms: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(ARMS)}; all by default.")] = None,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/main_job.json"),
 ) -> None:
     paths, blur = pictures(data_folder, images), kernels(data_folder)
@@ -37,7 +40,9 @@ def main(
         if not networks:
             members = members[:1] + members[1:][-1:]
         jobs[name] = (job, members)
+    chosen = tuple(arm for arm in ARMS if not arms or arm in arms or arm == "profile")
     settings = {
+        "arms": chosen,
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
         "networks": {net.name: net.fingerprint() for _, members in jobs.values() for net in members},
@@ -48,6 +53,7 @@ def main(
         + ([f"--task {task}"] if task else [])
         + [f"--networks {name}" for name in networks or []]
         + ([f"--images {images}"] if images else [])
+        + [f"--arms {arm}" for arm in arms or []]
         + [f"--output {output.as_posix()}" if not output.is_absolute() else f"--output {output.name}"]
     )
     results = ResultFile(output, settings, command)
@@ -63,7 +69,7 @@ def main(
                     assert shared is not None
                     results.add(
                         {"task": name, "network": net.name, "image": path.name}
-                        | measure(shared, net, job.qualities, job.curve)
+                        | measure(shared, net, job.qualities, job.curve, chosen)
                     )
                 bar.advance(running, len(members))
     results.summary = [
@@ -78,7 +84,7 @@ def main(
 
 
 def measure(
-    shared: Measured, network: IRNetwork, qualities: tuple[int, ...], curve: tuple[int, ...]
+    shared: Measured, network: IRNetwork, qualities: tuple[int, ...], curve: tuple[int, ...], arms: tuple[str, ...]
 ) -> dict[str, Any]:
     """All arms of one network on one picture."""
     usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in curve}
@@ -89,11 +95,10 @@ def measure(
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
         plain = {
-            f"plain-mse {json.dumps(options, sort_keys=True)}": accelir.codec("jpeg", **options)
-            for options in type(accelir.codec("jpeg")).tunings
-            if "shape" not in options  # without a sensitivity there is nothing to shape
+            f"plain-mse {json.dumps({'rdo': rdo})}": accelir.codec("jpeg", rdo=rdo)
+            for rdo in (PLAIN_RDO if "plain-mse" in arms else ())
         }
-        for arm in (*ARMS, *plain):
+        for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
             started = time.perf_counter()
             encoded = accelir.encode(
                 shared.image,
@@ -130,8 +135,8 @@ def overview(records: list[dict[str, Any]], task: str, network: str, quality: in
         if row["quality"] == quality
     ]
     plain = [arm for arm in rows[0]["psnr"] if arm.startswith("plain-mse")]
-    best = max(plain, key=lambda arm: sum(row["psnr"][arm] for row in rows))
-    chosen = {arm: arm for arm in ARMS} | {"plain-mse": best}
+    best = max(plain, key=lambda arm: sum(row["psnr"][arm] for row in rows), default=None)
+    chosen = {arm: arm for arm in ARMS if arm in rows[0]["psnr"]} | ({"plain-mse": best} if best else {})
 
     def gain(arm: str, over: str) -> dict[str, Any]:
         return summarise([row["psnr"][arm] - row["psnr"][over] for row in rows]).model_dump()
@@ -140,10 +145,10 @@ def overview(records: list[dict[str, Any]], task: str, network: str, quality: in
         "task": task,
         "network": network,
         "quality": quality,
-        "plain_mse_options": json.loads(best.partition(" ")[2]),
+        "plain_mse_options": json.loads(best.partition(" ")[2]) if best else None,
         "pillow_psnr": sum(row["psnr"]["pillow"] for row in rows) / len(rows),
         "gain_over_pillow": {arm: gain(key, "pillow") for arm, key in chosen.items()},
-        "gain_over_plain_mse": {arm: gain(arm, best) for arm in ("profile", "measured")},
+        "gain_over_plain_mse": {arm: gain(arm, best) for arm in ("profile", "measured") if best and arm in chosen},
         "bytes_saved": {
             arm: summarise([row["bytes_saved"][key] for row in rows]).model_dump() for arm, key in chosen.items()
         },

@@ -118,9 +118,11 @@ def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> 
         trust: 1 keeps the measured slopes, 0 makes them equal over groups; geometric in between.
 
     Returns:
-        The same sizes; errors with the new slopes, the finest level's kept.
+        Sizes that grow at every level, by a hundredth of the mean growth at least; errors with the new slopes, the
+        finest level's kept.
     """
-    bits = np.maximum(np.diff(curves.size, axis=1), 1e-9)
+    bits = np.diff(curves.size, axis=1)
+    bits = np.maximum(bits, 0.01 * bits.mean(axis=0) + 1e-9)
     drops = np.maximum(-np.diff(curves.error, axis=1), 1e-9)
     weights = shares[:, None] / shares.sum()
     common = (drops * weights).sum(axis=0) / (bits * weights).sum(axis=0)
@@ -129,4 +131,5 @@ def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> 
     slopes = common ** (1 - trust) * (drops / bits) ** trust
     falling = np.cumsum((slopes * bits)[:, ::-1], axis=1)[:, ::-1]
     error = curves.error[:, -1:] + np.concatenate([falling, np.zeros((len(falling), 1))], axis=1)
-    return Curves(curves.size, error)
+    size = curves.size[:, :1] + np.concatenate([np.zeros((len(bits), 1)), np.cumsum(bits, axis=1)], axis=1)
+    return Curves(size, error)
