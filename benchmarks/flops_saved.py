@@ -2,8 +2,8 @@
 
     python benchmarks/flops_saved.py DATA_FOLDER [--task sr|denoise|deblur] [--images N]
 
-H is the family's widest network on Pillow's JPEG at quality q: B bytes, restored PSNR P. The saving is what the narrowest
-network that reaches P from an accelir file of at most B bytes leaves out, interpolated between widths on log(FLOPs), 0
+H is the family's widest network on Pillow's JPEG at quality q: B bytes, restored PSNR P. The saving is what the
+narrowest network that reaches P from an accelir file of at most B bytes leaves out, interpolated between widths on log(FLOPs), 0
 where none reaches P. Beside it the saving with Pillow's file in both arms at P - 0.05 dB.
 """
 
@@ -99,11 +99,7 @@ def measure(shared: Measured, members: list[IRNetwork], quality: int, estimate: 
 def overview(records: list[dict[str, Any]], task: str, quality: int) -> dict[str, Any]:
     """Means and spread over the pictures."""
     rows = [
-        row
-        for record in records
-        if record["task"] == task
-        for row in record["qualities"]
-        if row["quality"] == quality
+        row for record in records if record["task"] == task for row in record["qualities"] if row["quality"] == quality
     ]
     return {
         "task": task,

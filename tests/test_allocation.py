@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelir.allocation import Bytes, BitsPerPixel, LagrangianAllocator, LikeQuality, UniformAllocator, fit_budget
+from accelir.allocation import BitsPerPixel, Bytes, LagrangianAllocator, LikeQuality, UniformAllocator, fit_budget
 from accelir.allocation.lagrangian import lower_hull
 from accelir.codec import Codec, Encoded, Prepared
 from accelir.errors import BudgetError, CodecError, InvalidInputError
@@ -133,7 +133,9 @@ def test_budgets_resolve_to_bytes() -> None:
         LikeQuality(75).resolve(image, StepCodec())
 
 
-@pytest.mark.parametrize("make", [lambda: Bytes(0), lambda: Bytes(True), lambda: BitsPerPixel(-1), lambda: LikeQuality(0)])
+@pytest.mark.parametrize(
+    "make", [lambda: Bytes(0), lambda: Bytes(True), lambda: BitsPerPixel(-1), lambda: LikeQuality(0)]
+)
 def test_bad_budgets_are_refused(make) -> None:
     with pytest.raises(InvalidInputError):
         make()

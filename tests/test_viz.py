@@ -9,8 +9,17 @@ from PIL import Image
 from accelir.codec import Encoded
 from accelir.errors import InvalidInputError
 from accelir.profiling.estimate import Curves, Estimate
-from accelir.viz import COLOUR_MAPS, ColourBar, Panel, colour_bar, colour_map, level_map_image, sensitivity_image
-from accelir.viz import fit, side_by_side
+from accelir.viz import (
+    COLOUR_MAPS,
+    ColourBar,
+    Panel,
+    colour_bar,
+    colour_map,
+    fit,
+    level_map_image,
+    sensitivity_image,
+    side_by_side,
+)
 
 
 def encoded_with(levels):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,7 +98,9 @@ def encode(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture in any format that is read.")],
     network: NetworkOption,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The picture to write, by default a PNG.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The picture to write, by default a PNG.")
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", help="A torch device, for example cuda.")] = None,
 ) -> None:
     """Decode FILE and restore the picture."""
@@ -133,9 +134,7 @@ def profile(
         raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
     if not pictures:
-        raise typer.BadParameter(
-            f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER"
-        )
+        raise typer.BadParameter(f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER")
     if output.resolve() in {path.resolve() for path in pictures}:
         raise typer.BadParameter(f"{output} is one of the photographs.", param_hint="--output")
     with _plain_errors():
@@ -161,9 +160,7 @@ def plugins(
 
         from accelir import registry
 
-        found = [
-            record if isinstance(record, dict) else dataclasses.asdict(record) for record in registry.plugins()
-        ]
+        found = [record if isinstance(record, dict) else dataclasses.asdict(record) for record in registry.plugins()]
         brought = {
             "codecs": _summaries(registry.codecs()),
             "networks": _summaries(registry.networks()),
@@ -358,4 +355,4 @@ def _complain(message: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -56,7 +56,9 @@ def as_image_array(source: ImageLike) -> ImageArray:
         )
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
-        raise InvalidInputError(f"Pictures of mode {picture.mode!r} (over 8 bits) are not supported; convert to 8 bits.")
+        raise InvalidInputError(
+            f"Pictures of mode {picture.mode!r} (over 8 bits) are not supported; convert to 8 bits."
+        )
     if "A" in picture.getbands() or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):

@@ -6,6 +6,8 @@ here trains as fast without it.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -26,7 +28,7 @@ class DnCNN(nn.Module):
         super().__init__()
         channels = [3] + [width] * (depth - 1) + [3]
         self.layers = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in itertools.pairwise(channels)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -96,9 +96,7 @@ class LikeQuality(Budget):
         return len(codec.usual(image, self.quality))
 
 
-def fit_budget(
-    codec: Codec, prepared: Prepared, estimate: Estimate, allocator: Allocator, budget: int
-) -> Encoded:
+def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: Allocator, budget: int) -> Encoded:
     """Write the best file that takes at most ``budget`` bytes.
 
     First the allocator is asked for more or fewer bits until the file comes near the budget; then, where the codec
@@ -138,12 +136,12 @@ def fit_budget(
             trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
             if search.filled >= GOAL or search.exhausted(None):
                 break
-    if search.best is None:
+    if not search.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
         search.restart()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
         trim = search.add(floor, prepared.write(0, floor), slope=codec.trim_slope)
-        for _ in range(WRITES if codec.fine_control and search.best is not None else 0):
+        for _ in range(WRITES if codec.fine_control and search.filled else 0):
             if search.filled >= codec.fill or search.exhausted(None):
                 break
             trim = search.add(trim, prepared.write(0, trim), slope=codec.trim_slope)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,7 +33,7 @@ class LagrangianAllocator(Allocator):
             hull = lower_hull(size, error)
             levels[group] = hull[0]
             spent += counts[group] * size[hull[0]]
-            for order, (low, high) in enumerate(zip(hull, hull[1:], strict=False)):
+            for order, (low, high) in enumerate(itertools.pairwise(hull)):
                 cost = size[high] - size[low]
                 steps.append((float((error[low] - error[high]) / cost), group, order, high, float(cost)))
         steps.sort(key=lambda step: (-step[0], step[1], step[2]))

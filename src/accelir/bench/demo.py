@@ -143,7 +143,8 @@ def run_demo(
 
     Args:
         output: The page to write, a PNG.
-        image: A clean photograph of one's own (the middle of a large one is taken); None for the two that scikit-learn ships.
+        image: A clean photograph of one's own (the middle of a large one is taken); None for the two that
+            scikit-learn ships.
         seed: Of the noise.
         progress: Called as ``progress(done, total, what)``.
 
@@ -227,9 +228,7 @@ def _measure(
         source, size = (ordinary, len(usual)) if file == "ordinary" else (pixels[role], len(encoded[role].data))
         restored, seconds = _timed(network, source)
         flops = network.cost(*image.shape[:2]).flops
-        arms.append(
-            Arm(role, network.name, file, size, psnr_rgb(restored, reference), flops, seconds, restored)
-        )
+        arms.append(Arm(role, network.name, file, size, psnr_rgb(restored, reference), flops, seconds, restored))
     return Photograph(name, reference, ordinary, encoded["light"], estimate["light"], tuple(arms))
 
 

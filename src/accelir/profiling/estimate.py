@@ -60,6 +60,5 @@ class Estimate:
             or self.sensitivity.min() < 0
         ):
             raise InvalidInputError(
-                f"Sensitivity is finite, at least 0 and of shape {self.groups.shape} x K; "
-                f"got {self.sensitivity.shape}."
+                f"Sensitivity is finite, at least 0 and of shape {self.groups.shape} x K; got {self.sensitivity.shape}."
             )

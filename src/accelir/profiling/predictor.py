@@ -42,7 +42,7 @@ class PredictorNet(nn.Module):
         self.group = nn.Conv2d(64, groups, 1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """float (N, 3, rows * block, cols * block), 0..1, to (N, R, rows, cols) and (N, G, rows, cols)."""
+        """Float (N, 3, rows * block, cols * block), 0..1, to (N, R, rows, cols) and (N, G, rows, cols)."""
         features = self.features(x - 0.5)
         return self.sensitivity(features), self.group(features)
 
@@ -134,10 +134,7 @@ def train_predictor(
         lefts = torch.randint(columns - window + 1, (16,), generator=generator)
         spots = list(zip(picks.tolist(), tops.tolist(), lefts.tolist(), strict=True))
         batch = torch.stack(
-            [
-                inputs[i, :, y * block : (y + window) * block, x * block : (x + window) * block]
-                for i, y, x in spots
-            ]
+            [inputs[i, :, y * block : (y + window) * block, x * block : (x + window) * block] for i, y, x in spots]
         )
         target = torch.stack([wanted[i, :, y : y + window, x : x + window] for i, y, x in spots])
         label = torch.stack([labels[i, y : y + window, x : x + window] for i, y, x in spots])

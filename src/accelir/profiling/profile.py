@@ -118,7 +118,8 @@ class Profile:
         found = (self.header.codec, self.header.codec_version)
         if found != (codec.name, codec.version):
             raise ProfileMismatchError(
-                f"This profile is for codec {found[0]!r} version {found[1]}, not {codec.name!r} version {codec.version}."
+                f"This profile is for codec {found[0]!r} version {found[1]}, "
+                f"not {codec.name!r} version {codec.version}."
             )
         if self.curves.size.shape[1] != len(codec.levels):
             raise ProfileMismatchError(
@@ -132,7 +133,9 @@ class Profile:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file, whole or not at all."""
-        tensors = {f"predictor.{key}": value.half().contiguous() for key, value in self.predictor.net.state_dict().items()}
+        tensors = {
+            f"predictor.{key}": value.half().contiguous() for key, value in self.predictor.net.state_dict().items()
+        }
         tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in self._arrays()}
         return write_atomically(path, save(tensors, {"accelir": self.header.model_dump_json()}))
 

@@ -138,8 +138,9 @@ class StandardProfiler(Profiler):
         group_sensitivity = None
         if basis is not None:
             flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
-            centres = np.stack([flat[groups == g].mean(0) if (groups == g).any() else flat.mean(0)
-                                for g in range(self.groups)])
+            centres = np.stack(
+                [flat[groups == g].mean(0) if (groups == g).any() else flat.mean(0) for g in range(self.groups)]
+            )
             group_sensitivity = basis.restore(centres[None])[0]
         header = ProfileHeader(
             codec=codec.name,
@@ -212,9 +213,7 @@ class StandardProfiler(Profiler):
     def _sensitivity(self, codec: Codec, sample: _Sample) -> Sensitivity | None:
         return None if sample.gradients is None else sensitivity_from_gradients(codec, sample.gradients)
 
-    def _tune(
-        self, codec: Codec, network: IRNetwork, samples: Sequence[_Sample], tell: Progress
-    ) -> dict[str, Any]:
+    def _tune(self, codec: Codec, network: IRNetwork, samples: Sequence[_Sample], tell: Progress) -> dict[str, Any]:
         """The tuning whose files restore best at the sizes of the default's, at three levels."""
         if len(codec.tunings) < 2 or not samples:
             return dict(codec.tunings[0])

@@ -21,10 +21,7 @@ Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
 
 _DCT = np.array(
-    [
-        [np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)]
-        for k in range(8)
-    ],
+    [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)],
     dtype=np.float32,
 )
 _FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)

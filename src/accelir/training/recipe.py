@@ -151,9 +151,7 @@ def _cycle(position: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (position - warm) / (1 - warm))) * 0.998 + 0.002
 
 
-def _batch(
-    pairs: Pairs, recipe: Recipe, scale: int, step: int, device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(pairs: Pairs, recipe: Recipe, scale: int, step: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng([recipe.seed, step])
     count, side = pairs.inputs.shape[:2]
     patch = recipe.patch
@@ -162,9 +160,7 @@ def _batch(
     for row, index in enumerate(rng.integers(count, size=recipe.batch)):
         y, x = rng.integers(side - patch + 1, size=2)
         image = pairs.inputs[index, y : y + patch, x : x + patch]
-        reference = pairs.references[
-            index, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale
-        ]
+        reference = pairs.references[index, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
         image, reference = np.rot90(image, turns), np.rot90(reference, turns)
         inputs[row] = image[:, ::-1] if mirror else image

@@ -135,9 +135,14 @@ class JpegCodec(Codec):
             return sensitivity
         if wanted == 384:
             # Four small blocks into one large one, the last repeated at odd edges.
-            padded = np.pad(sensitivity, ((0, 2 * rows - len(sensitivity)), (0, 2 * columns - sensitivity.shape[1]), (0, 0)),
-                            mode="edge")
-            quads = padded.reshape(rows, 2, columns, 2, source).transpose(0, 2, 1, 3, 4).reshape(rows, columns, 4, source)
+            padded = np.pad(
+                sensitivity,
+                ((0, 2 * rows - len(sensitivity)), (0, 2 * columns - sensitivity.shape[1]), (0, 0)),
+                mode="edge",
+            )
+            quads = (
+                padded.reshape(rows, 2, columns, 2, source).transpose(0, 2, 1, 3, 4).reshape(rows, columns, 4, source)
+            )
             chroma = quads[..., 64:].sum(axis=2) if source == 192 else np.zeros((rows, columns, 128), np.float32)
             luma = quads[..., :64].reshape(rows, columns, 256)
             return np.concatenate([luma, chroma], axis=2).astype(np.float32)
