@@ -3,8 +3,8 @@
     python benchmarks/flops_saved.py DATA_FOLDER [--task sr|denoise|deblur] [--images N]
 
 H is the family's widest network on Pillow's JPEG at quality q: B bytes, restored PSNR P. The saving is what the
-narrowest network that reaches P from an accelir file of at most B bytes leaves out, interpolated between widths on log(FLOPs), 0
-where none reaches P. Beside it the saving with Pillow's file in both arms at P - 0.05 dB.
+narrowest network that reaches P from an accelir file of at most B bytes leaves out, interpolated between widths on
+log(FLOPs), 0 where none reaches P. Beside it the saving with Pillow's file in both arms at P - 0.05 dB.
 """
 
 from __future__ import annotations
