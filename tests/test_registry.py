@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import accelir
-from accelir import CodecSpec, NetworkSpec, TaskSpec, hookimpl, registry
+from accelir import CodecSpec, NetworkSpec, TaskSpec, discovery, hookimpl
 
 GOOD = """
 from accelir import TaskSpec, hookimpl
@@ -338,14 +338,14 @@ def test_the_codec_of_a_file_is_found_by_its_signature(plugin: Any) -> None:
 
 
 def test_many_threads_find_the_plugins_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = registry._Registry()
+    fresh = discovery.Registry()
     calls: list[int] = []
 
     def counted(**_: Any) -> list[Any]:
         calls.append(1)
         return []
 
-    monkeypatch.setattr(registry, "entry_points", counted)
+    monkeypatch.setattr(discovery, "entry_points", counted)
     contents: list[Any] = []
     threads = [threading.Thread(target=lambda: contents.append(fresh.content())) for _ in range(8)]
     for thread in threads:
@@ -378,7 +378,7 @@ def test_every_hook_has_its_docstring_and_its_lookup() -> None:
     from accelir import hookspecs
 
     hooks = [name for name in vars(hookspecs) if name.startswith("accelir_")]
-    assert sorted(hooks) == sorted(kind.hook for kind in registry._KINDS.values())
+    assert sorted(hooks) == sorted(kind.hook for kind in discovery.KINDS.values())
     for hook in hooks:
         assert getattr(hookspecs, hook).__doc__.startswith("Return the ")
         assert callable(getattr(accelir, hook.removeprefix("accelir_")))
