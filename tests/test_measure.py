@@ -117,6 +117,17 @@ class TestResultFile:
         assert stored["command"] == "command"
         assert {"date", "commit", "versions"} <= stored.keys()
 
+    def test_the_commit_is_that_of_the_start_and_a_resumed_file_names_the_earlier_ones(self, tmp_path, monkeypatch):
+        path, head = tmp_path / "job.json", ["first"]
+        monkeypatch.setattr("accelir.bench.results._git", lambda *arguments: head[0])
+        results = ResultFile(path, {}, "command")
+        head[0] = "second"
+        results.add({"image": "a"})
+        assert json.loads(path.read_text())["commit"] == "first"
+        ResultFile(path, {}, "command").add({"image": "b"})
+        stored = json.loads(path.read_text())
+        assert (stored["commit"], stored["earlier_commits"]) == ("second", ["first"])
+
     def test_it_refuses_other_settings_and_other_files(self, tmp_path):
         path = tmp_path / "job.json"
         ResultFile(path, {"quality": 1}, "command").write()

@@ -127,6 +127,7 @@ def profile(
     network: NetworkOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The profile to write.")],
     codec: CodecOption = "jpeg",
+    profiler: Annotated[str, typer.Option("--profiler", help="How to profile; see `accelir plugins`.")] = "standard",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
 ) -> None:
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
@@ -139,12 +140,11 @@ def profile(
         raise typer.BadParameter(f"{output} is one of the photographs.", param_hint="--output")
     with _plain_errors():
         from accelir import registry
-        from accelir.profiling.profiler import StandardProfiler
 
         net, coder = registry.network(network), registry.codec(codec)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with _progress() as tell:
-            made = StandardProfiler().fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
+            made = registry.profiler(profiler).fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
         made.save(output)
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
 
@@ -164,6 +164,9 @@ def plugins(
         brought = {
             "codecs": _summaries(registry.codecs()),
             "networks": _summaries(registry.networks()),
+            "tasks": _summaries(registry.tasks()),
+            "profilers": _summaries(registry.profilers()),
+            "allocators": _summaries(registry.allocators()),
             "profiles": [{"codec": of_codec, "network": name} for of_codec, name in sorted(registry.profiles())],
         }
         if as_json:
@@ -291,6 +294,8 @@ def _print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str
 def _words(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -36,16 +36,22 @@ class ResultFile:
         self.command = command
         self.records: list[dict[str, Any]] = []
         self.summary: Any = None
+        # Taken once, at the start: the working tree may move on while a long measurement runs the code it loaded.
+        self.provenance = provenance(command) | {"earlier_commits": []}
         if self.path.exists():
             try:
                 stored = json.loads(self.path.read_text())
                 found, self.records = stored["settings"], stored["records"]
+                earlier = [*stored.get("earlier_commits", []), stored.get("commit")]
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInputError(f"{self.path} is not a file of results; name another output.") from error
             if found != self.settings:
                 raise InvalidInputError(
                     f"{self.path} was measured with other settings; remove it or name another output."
                 )
+            if self.records:
+                commits = dict.fromkeys(commit for commit in earlier if commit != self.provenance["commit"])
+                self.provenance["earlier_commits"] = list(commits)
 
     def has(self, **key: Any) -> bool:
         """Whether a record with these values exists."""
@@ -58,7 +64,7 @@ class ResultFile:
 
     def write(self) -> Path:
         """Write the file, whole or not at all."""
-        content = provenance(self.command) | {
+        content = self.provenance | {
             "settings": self.settings,
             "summary": self.summary,
             "records": self.records,
