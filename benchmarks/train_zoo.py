@@ -24,8 +24,9 @@ from torch import nn
 from accelir.metrics import psnr_rgb
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task
-from accelir.training.data import Pairs, make_pairs, photographs
+from accelir.training.data import Pairs, Source, make_pairs, photographs
 from accelir.training.recipe import Recipe, grow, train
+from accelir.training.shake import ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 from accelir_plugins.mimounet import MIMOUNet
@@ -33,6 +34,7 @@ from accelir_plugins.mimounet import MIMOUNet
 WEIGHTS = Path(__file__).parents[1] / "src" / "accelir_plugins" / "weights"
 PAIRS_SEED = 1
 PAIRS = 9000
+KERNEL_ORDER = (0, 9, 13, 3, 6, 16, 1, 4, 18, 11, 2, 8, 5, 7, 10, 12, 14, 15, 17, 19)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def _denoise(width: int, steps: int, rate: float, start: int | None = None) -> J
 
 
 def _deblur(width: int, steps: int, rate: float) -> Job:
-    return Job(Deblur(), MIMOUNet, width, 112, Recipe(steps, 8, 80, rate, "multiscale"))
+    return Job(Deblur(), MIMOUNet, width, 128, Recipe(steps, 4, 80, rate, "multiscale", decay=1 / 3))
 
 
 ZOO = {
@@ -77,8 +79,8 @@ ZOO = {
     "dncnn-s25-f16": _denoise(16, 12_000, 2e-3, 8),
     "dncnn-s25-f32": _denoise(32, 8000, 1e-3, 16),
     "dncnn-s25-f64": _denoise(64, 3000, 6e-4, 32),
-    "mimounet-deblur-f8": _deblur(8, 8000, 2e-3),
-    "mimounet-deblur-f16": _deblur(16, 3000, 1.2e-3),
+    "mimounet-deblur-f8": _deblur(8, 18_000, 1e-3),
+    "mimounet-deblur-f16": _deblur(16, 18_000, 1e-3),
 }
 
 
@@ -101,6 +103,9 @@ def main() -> None:
             prepared[job.task.name] = make_pairs(
                 photographs(options.data / "train"), job.task, count=PAIRS, side=job.side, seed=PAIRS_SEED
             )
+        source: Source = prepared[job.task.name]
+        if isinstance(job.task, Deblur):
+            source = ShakePairs(prepared[job.task.name].references, shaken(options.data), job.task)
         torch.manual_seed(job.recipe.seed)
         module = job.build(job.width)
         if options.again:
@@ -114,7 +119,7 @@ def main() -> None:
         started = time.time()
         module = train(
             module,
-            prepared[job.task.name],
+            source,
             job.recipe,
             scale=job.task.scale,
             device=options.device,
@@ -123,6 +128,13 @@ def main() -> None:
         )
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
         write_provenance(name, job, time.time() - started, score(name, job, options.data))
+
+
+def shaken(data: Path) -> list[np.ndarray]:
+    """The blur kernels, unlike ones first, so that the curriculum meets each kind early."""
+    with np.load(data / "kernels" / "blur_kernels.npz") as stored:
+        kernels = [stored[name].astype(np.float32) for name in stored.files]
+    return [kernels[index] for index in KERNEL_ORDER]
 
 
 def score(name: str, job: Job, data: Path) -> dict[str, float]:

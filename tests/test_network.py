@@ -62,7 +62,7 @@ def test_mimounet_counts_what_its_layers_take_by_hand() -> None:
     [
         (EDSR(8), SuperResolution(4), 41, 1),
         (DnCNN(8), Denoise(25), 25, 1),
-        (MIMOUNet(8), Denoise(25), 281, 4),
+        (MIMOUNet(8), Denoise(25), 147, 4),
     ],
 )
 def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, multiple) -> None:

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from accelir.tasks import Denoise, SuperResolution
+from accelir.errors import InvalidInputError
+from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training.data import Pairs, compress_randomly, make_pairs, photographs
 from accelir.training.recipe import Recipe, grow, train
+from accelir.training.shake import ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 
@@ -99,3 +101,67 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, pair
     assert not checkpoint.exists()
     for first, second in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-4)
+
+
+def kernel_of(*taps: tuple[int, int], side: int = 5) -> np.ndarray:
+    kernel = np.zeros((side, side), np.float32)
+    for y, x in taps:
+        kernel[y, x] = 1 / len(taps)
+    return kernel
+
+
+@pytest.fixture
+def shake() -> ShakePairs:
+    references = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
+    kernels = [kernel_of((2, 2)), kernel_of((2, 0), (2, 4)), kernel_of((0, 2), (4, 2)), kernel_of((0, 0), (4, 4))]
+    return ShakePairs(references, kernels, Deblur(noise=0), compress=lambda image, task, rng: image)
+
+
+def test_the_curriculum_of_kernels_begins_with_the_first(shake: ShakePairs) -> None:
+    inputs, references = shake.batch(np.random.default_rng(0), 8, 16)
+    assert inputs.shape == references.shape == (8, 16, 16, 3)
+    assert np.array_equal(inputs, references), "the first kernel is that of no blur"
+
+
+def test_kernels_join_only_when_the_network_undoes_those_before(shake: ShakePairs) -> None:
+    for _ in range(1000):
+        shake.feedback(0.1)
+    assert shake.known == 1 and not shake.opened
+    for _ in range(400):
+        shake.feedback(2.0)
+    assert shake.known > 1
+    inputs, references = shake.batch(np.random.default_rng(0), 16, 16)
+    assert not np.array_equal(inputs, references)
+    for _ in range(2000):
+        shake.feedback(2.0)
+    assert shake.known == 4 and shake.opened
+
+
+def test_the_curriculum_is_kept_with_a_checkpoint(shake: ShakePairs) -> None:
+    for _ in range(200):
+        shake.feedback(2.0)
+    again = ShakePairs(shake.references, shake.kernels, shake.task)
+    again.restore_state(shake.state())
+    for source in (shake, again):
+        source.feedback(2.0)
+    assert again.state() == shake.state() and again.known > 1
+
+
+def test_kernels_beyond_the_margin_are_refused(shake: ShakePairs) -> None:
+    with pytest.raises(InvalidInputError, match="49 pixels"):
+        ShakePairs(shake.references, [kernel_of((0, 0), side=51)], Deblur())
+
+
+def test_training_follows_a_curriculum(shake: ShakePairs) -> None:
+    class Sharpener(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)
+
+    shake.kernels = [kernel_of((2, 1), (2, 2)), *shake.kernels]
+    shake.threshold = -100.0
+    train(Sharpener(), shake, Recipe(200, 2, 16, 1e-2))
+    assert shake.known > 1, "the training told the source its gain"

@@ -71,10 +71,10 @@ class MIMOUNet(nn.Module):
 
     Args:
         width: Channels of the body at full resolution; 2 and 4 times that at the lower two scales.
-        blocks: Residual blocks in each of the three encoder and three decoder stages (8 in the paper, 4 here).
+        blocks: Residual blocks in each of the three encoder and three decoder stages (8 in the paper, 2 here).
     """
 
-    def __init__(self, width: int, blocks: int = 4) -> None:
+    def __init__(self, width: int, blocks: int = 2) -> None:
         super().__init__()
         w1, w2, w4 = width, 2 * width, 4 * width
         self.head = _Conv(3, w1)
@@ -128,6 +128,6 @@ def load(name: str, width: int) -> TorchNetwork:
         name,
         family="mimounet-deblur",
         width=width,
-        receptive_field=281,
+        receptive_field=147,
         multiple=4,
     )

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from PIL import Image
 
 from accelir.tasks import Deblur, Denoise, Task
 
-__all__ = ["Pairs", "compress_randomly", "make_pairs", "photographs"]
+__all__ = ["Pairs", "Source", "compress_randomly", "make_pairs", "photographs"]
 
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
@@ -27,9 +28,25 @@ _DCT = np.array(
 _FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
 
 
+class Source(Protocol):
+    """Where a training gets its batches."""
+
+    def batch(self, rng: np.random.Generator, count: int, patch: int) -> tuple[Array, Array]:
+        """Inputs uint8 (count, patch, patch, 3) and references uint8 (count, patch * scale, patch * scale, 3)."""
+
+    def feedback(self, gain: float) -> None:
+        """Hear by how many dB the network bettered a batch (tasks that keep the size only)."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+
+
 @dataclass(frozen=True)
 class Pairs:
-    """Inputs and references of the same number.
+    """Inputs and references of the same number, made beforehand.
 
     Attributes:
         inputs: uint8 (N, side, side, 3).
@@ -38,6 +55,32 @@ class Pairs:
 
     inputs: Array
     references: Array
+
+    def batch(self, rng: np.random.Generator, count: int, patch: int) -> tuple[Array, Array]:
+        """Random crops, turned and mirrored at random."""
+        number, side = self.inputs.shape[:2]
+        scale = self.references.shape[1] // side
+        inputs = np.empty((count, patch, patch, 3), np.uint8)
+        references = np.empty((count, patch * scale, patch * scale, 3), np.uint8)
+        for row, index in enumerate(rng.integers(number, size=count)):
+            y, x = rng.integers(side - patch + 1, size=2)
+            image = self.inputs[index, y : y + patch, x : x + patch]
+            reference = self.references[index, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
+            turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+            image, reference = np.rot90(image, turns), np.rot90(reference, turns)
+            inputs[row] = image[:, ::-1] if mirror else image
+            references[row] = reference[:, ::-1] if mirror else reference
+        return inputs, references
+
+    def feedback(self, gain: float) -> None:
+        """Fixed pairs heed nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Fixed pairs have none."""
+        return {}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Fixed pairs have none."""
 
 
 def photographs(folder: str | Path) -> list[Path]:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from accelir.network import channels_last
-from accelir.training.data import Pairs
+from accelir.training.data import Source
 
 __all__ = ["Recipe", "grow", "train"]
 
@@ -35,8 +35,9 @@ class Recipe:
         batch: Crops in a step.
         patch: Side of an input crop in pixels.
         learning_rate: Peak of the cycle.
-        loss: ``"l1"``, ``"mse"``, or ``"multiscale"`` (L1 over ``module.pyramid`` and its spectrum).
+        loss: ``"l1"``, ``"mse"``, or ``"multiscale"`` (L1 over ``module.pyramid``, halved at each halving).
         seed: Seed of the batches.
+        decay: Share of the steps, at the end, over which the learning rate falls.
     """
 
     steps: int = 10_000
@@ -45,11 +46,12 @@ class Recipe:
     learning_rate: float = 1e-3
     loss: str = "l1"
     seed: int = 0
+    decay: float = 0.95
 
 
 def train(
     module: nn.Module,
-    pairs: Pairs,
+    pairs: Source,
     recipe: Recipe,
     *,
     scale: int = 1,
@@ -84,14 +86,16 @@ def train(
             module.load_state_dict(state["module"])
             average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
+            pairs.restore_state(state["source"])
             start = int(state["step"])
     running = 0.0
     for step in range(start, recipe.steps):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _cycle(step / recipe.steps)
-        inputs, references = _batch(pairs, recipe, scale, step, device)
+            group["lr"] = recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay)
+        drawn = pairs.batch(np.random.default_rng([recipe.seed, step]), recipe.batch, recipe.patch)
+        inputs, references = (_tensor(part, device) for part in drawn)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            loss = _loss(module, inputs, references, recipe.loss)
+            loss, restored = _loss(module, inputs, references, recipe.loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(module.parameters(), 1.0 if recipe.loss != "mse" else 0.1)
@@ -101,12 +105,14 @@ def train(
             for target, source in zip(average.parameters(), module.parameters(), strict=True):
                 target.lerp_(source, 1 - decay)
         running += float(loss.detach())
+        if scale == 1:
+            pairs.feedback(_gain(inputs, restored.detach(), references))
         done = step + 1
         if report is not None and done % 100 == 0:
             report(done, recipe.steps, running / 100)
             running = 0.0
         if checkpoint is not None and done % checkpoint_every == 0 and done < recipe.steps:
-            _save_checkpoint(checkpoint, module, average, optimiser, done, identity)
+            _save_checkpoint(checkpoint, module, average, optimiser, pairs, done, identity)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return average.cpu().eval()
@@ -144,49 +150,41 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
     return wide
 
 
-def _cycle(position: float) -> float:
+def _cycle(position: float, decay: float) -> float:
     warm = 0.05
     if position < warm:
         return (position + 1e-3) / warm
-    return 0.5 * (1 + math.cos(math.pi * (position - warm) / (1 - warm))) * 0.998 + 0.002
+    fallen = max(0.0, 1 - (1 - position) / min(decay, 1 - warm))
+    return 0.5 * (1 + math.cos(math.pi * fallen)) * 0.998 + 0.002
 
 
-def _batch(pairs: Pairs, recipe: Recipe, scale: int, step: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng([recipe.seed, step])
-    count, side = pairs.inputs.shape[:2]
-    patch = recipe.patch
-    inputs = np.empty((recipe.batch, patch, patch, 3), np.uint8)
-    references = np.empty((recipe.batch, patch * scale, patch * scale, 3), np.uint8)
-    for row, index in enumerate(rng.integers(count, size=recipe.batch)):
-        y, x = rng.integers(side - patch + 1, size=2)
-        image = pairs.inputs[index, y : y + patch, x : x + patch]
-        reference = pairs.references[index, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
-        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        image, reference = np.rot90(image, turns), np.rot90(reference, turns)
-        inputs[row] = image[:, ::-1] if mirror else image
-        references[row] = reference[:, ::-1] if mirror else reference
-    return _tensor(inputs, device), _tensor(references, device)
+def _gain(inputs: torch.Tensor, restored: torch.Tensor, references: torch.Tensor) -> float:
+    """dB by which the restored batch is closer to the references than the inputs are, mean over the batch."""
+    before = (inputs - references).square().mean(dim=(1, 2, 3))
+    after = (restored - references).square().mean(dim=(1, 2, 3))
+    return float(10 * torch.log10(before.clamp_min(1e-9) / after.clamp_min(1e-9)).mean())
 
 
 def _tensor(batch: Any, device: str) -> torch.Tensor:
     return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _loss(module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str) -> torch.Tensor:
+def _loss(
+    module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss, and the batch restored at full resolution."""
     if kind == "multiscale":
         total = inputs.new_zeros(())
         target = references
-        for restored in module.pyramid(inputs):  # type: ignore[operator]
-            restored = restored.float()
-            total = total + (restored - target).abs().mean()
-            spectrum = torch.fft.rfft2(restored - target, norm="ortho")
-            total = total + 0.05 * (spectrum.real.abs().mean() + spectrum.imag.abs().mean())
+        pyramid = [restored.float() for restored in module.pyramid(inputs)]  # type: ignore[operator]
+        for level, restored in enumerate(pyramid):
+            total = total + (restored - target).abs().mean() / 2**level
             target = nn.functional.avg_pool2d(target, 2)
-        return total
+        return total, pyramid[0]
     restored = module(inputs).float()
     if kind == "mse":
-        return ((restored - references) ** 2).mean()
-    return (restored - references).abs().mean()
+        return ((restored - references) ** 2).mean(), restored
+    return (restored - references).abs().mean(), restored
 
 
 def _save_checkpoint(
@@ -194,6 +192,7 @@ def _save_checkpoint(
     module: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
+    pairs: Source,
     step: int,
     recipe: dict[str, Any],
 ) -> None:
@@ -203,6 +202,7 @@ def _save_checkpoint(
             "module": module.state_dict(),
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
+            "source": pairs.state(),
             "step": step,
             "recipe": recipe,
         },
