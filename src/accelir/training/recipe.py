@@ -159,7 +159,7 @@ def _cycle(position: float, decay: float) -> float:
 
 
 def _gain(inputs: torch.Tensor, restored: torch.Tensor, references: torch.Tensor) -> float:
-    """dB by which the restored batch is closer to the references than the inputs are, mean over the batch."""
+    """Gain in dB: by how much the restored batch is closer to the references than the inputs, mean over the batch."""
     before = (inputs - references).square().mean(dim=(1, 2, 3))
     after = (restored - references).square().mean(dim=(1, 2, 3))
     return float(10 * torch.log10(before.clamp_min(1e-9) / after.clamp_min(1e-9)).mean())
