@@ -21,6 +21,9 @@ __all__ = ["ImageArray", "ImageLike", "as_image_array", "block_grid", "read_byte
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
 
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+"""Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
+
 
 def as_image_array(source: ImageLike) -> ImageArray:
     """Any accepted image as an array.
@@ -36,18 +39,20 @@ def as_image_array(source: ImageLike) -> ImageArray:
 
     Raises:
         InvalidInputError: The array has another shape or dtype, or the picture has transparency or 16-bit samples.
-        DecodeError: The bytes are not a picture that Pillow opens.
+        DecodeError: The bytes are not a picture that Pillow, or pillow-heif for HEIC, opens.
     """
     if isinstance(source, np.ndarray):
         return require_image(source)
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     if isinstance(source, str | Path | bytes):
+        data = read_bytes(source)
+        hint = _prepare_heif(data)
         try:
-            picture: Image.Image = Image.open(io.BytesIO(read_bytes(source)))
+            picture: Image.Image = Image.open(io.BytesIO(data))
             picture.load()
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).") from error
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
     elif isinstance(source, Image.Image):
         picture = source
     else:
@@ -116,6 +121,18 @@ def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
     """(rows, columns) of the blocks of side ``block`` that cover an image."""
     height, width = image.shape[:2]
     return -(-height // block), -(-width // block)
+
+
+def _prepare_heif(data: bytes) -> str:
+    """Teach Pillow HEIC when this is one; what to install where that is not possible."""
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
+        return ""
+    try:
+        import pillow_heif
+    except ImportError:
+        return " HEIC needs the extra: pip install 'accelir[heif]'."
+    pillow_heif.register_heif_opener()
+    return ""
 
 
 def _describe(source: str | Path | bytes) -> str:
