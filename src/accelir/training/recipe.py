@@ -162,7 +162,8 @@ def _gain(inputs: torch.Tensor, restored: torch.Tensor, references: torch.Tensor
     """Gain in dB: by how much the restored batch is closer to the references than the inputs, mean over the batch."""
     before = (inputs - references).square().mean(dim=(1, 2, 3))
     after = (restored - references).square().mean(dim=(1, 2, 3))
-    return float(10 * torch.log10(before.clamp_min(1e-9) / after.clamp_min(1e-9)).mean())
+    floor = 255**-2  # one gray level: a flat crop says nothing
+    return float(10 * torch.log10(before.clamp_min(floor) / after.clamp_min(floor)).mean())
 
 
 def _tensor(batch: Any, device: str) -> torch.Tensor:
