@@ -26,7 +26,7 @@ from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task
 from accelir.training.data import Pairs, Source, make_pairs, photographs
 from accelir.training.recipe import Recipe, grow, train
-from accelir.training.shake import ShakePairs
+from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 from accelir_plugins.mimounet import MIMOUNet
@@ -34,7 +34,6 @@ from accelir_plugins.mimounet import MIMOUNet
 WEIGHTS = Path(__file__).parents[1] / "src" / "accelir_plugins" / "weights"
 PAIRS_SEED = 1
 PAIRS = 9000
-KERNEL_ORDER = (0, 9, 13, 3, 6, 16, 1, 4, 18, 11, 2, 8, 5, 7, 10, 12, 14, 15, 17, 19)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _denoise(width: int, steps: int, rate: float, start: int | None = None) -> J
 
 
 def _deblur(width: int, steps: int, rate: float) -> Job:
-    return Job(Deblur(), MIMOUNet, width, 128, Recipe(steps, 4, 80, rate, "multiscale", decay=1 / 3))
+    return Job(Deblur(), MIMOUNet, width, 176, Recipe(steps, 4, 96, rate, "multiscale", decay=0.4))
 
 
 ZOO = {
@@ -79,8 +78,8 @@ ZOO = {
     "dncnn-s25-f16": _denoise(16, 12_000, 2e-3, 8),
     "dncnn-s25-f32": _denoise(32, 8000, 1e-3, 16),
     "dncnn-s25-f64": _denoise(64, 3000, 6e-4, 32),
-    "mimounet-deblur-f8": _deblur(8, 18_000, 1e-3),
-    "mimounet-deblur-f16": _deblur(16, 18_000, 1e-3),
+    "mimounet-deblur-f16": _deblur(16, 24_000, 1e-3),
+    "mimounet-deblur-f32": _deblur(32, 24_000, 1e-3),
 }
 
 
@@ -104,8 +103,10 @@ def main() -> None:
                 photographs(options.data / "train"), job.task, count=PAIRS, side=job.side, seed=PAIRS_SEED
             )
         source: Source = prepared[job.task.name]
+        auxiliary = None
         if isinstance(job.task, Deblur):
-            source = ShakePairs(prepared[job.task.name].references, shaken(options.data), job.task)
+            source = ShakePairs(prepared[job.task.name].references, blur_kernels(options.data), job.task)
+            auxiliary = KernelNaming("encode4", 4 * job.width, source)
         torch.manual_seed(job.recipe.seed)
         module = job.build(job.width)
         if options.again:
@@ -121,20 +122,19 @@ def main() -> None:
             module,
             source,
             job.recipe,
-            scale=job.task.scale,
             device=options.device,
             checkpoint=path.with_suffix(".checkpoint"),
             report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
+            auxiliary=auxiliary,
         )
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
         write_provenance(name, job, time.time() - started, score(name, job, options.data))
 
 
-def shaken(data: Path) -> list[np.ndarray]:
-    """The blur kernels, unlike ones first, so that the curriculum meets each kind early."""
+def blur_kernels(data: Path) -> list[np.ndarray]:
+    """The blur kernels, float32."""
     with np.load(data / "kernels" / "blur_kernels.npz") as stored:
-        kernels = [stored[name].astype(np.float32) for name in stored.files]
-    return [kernels[index] for index in KERNEL_ORDER]
+        return [stored[name].astype(np.float32) for name in stored.files]
 
 
 def score(name: str, job: Job, data: Path) -> dict[str, float]:
@@ -143,7 +143,7 @@ def score(name: str, job: Job, data: Path) -> dict[str, float]:
     stored = load_file(WEIGHTS / f"{name}.safetensors")
     module.load_state_dict({key: value.float() for key, value in stored.items()})
     network = TorchNetwork(module, job.task, name)
-    kernels = np.load(data / "kernels" / "blur_kernels.npz")
+    kernels = blur_kernels(data)
     qualities = (None, 10, 20, 40) if isinstance(job.task, Denoise) else (None, 50, 75, 90)
     sums = dict.fromkeys(qualities, 0.0)
     files = photographs(data / "bench" / "Kodak24")
@@ -151,7 +151,7 @@ def score(name: str, job: Job, data: Path) -> dict[str, float]:
         reference = np.asarray(Image.open(file).convert("RGB"))
         rng = np.random.default_rng(number)
         if isinstance(job.task, Deblur):
-            image = job.task.degrade_with(reference, kernels[kernels.files[number % len(kernels.files)]], rng)
+            image = job.task.degrade_with(reference, kernels[number % len(kernels)], rng)
         else:
             image = job.task.degrade(reference, rng)
         for quality in qualities:

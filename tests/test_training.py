@@ -13,7 +13,7 @@ from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training.data import Pairs, compress_randomly, make_pairs, photographs
 from accelir.training.recipe import Recipe, grow, train
-from accelir.training.shake import ShakePairs
+from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 
@@ -117,51 +117,67 @@ def shake() -> ShakePairs:
     return ShakePairs(references, kernels, Deblur(noise=0), compress=lambda image, task, rng: image)
 
 
-def test_the_curriculum_of_kernels_begins_with_the_first(shake: ShakePairs) -> None:
-    inputs, references = shake.batch(np.random.default_rng(0), 8, 16)
-    assert inputs.shape == references.shape == (8, 16, 16, 3)
-    assert np.array_equal(inputs, references), "the first kernel is that of no blur"
+def test_batches_name_the_kernel_that_blurred_them(shake: ShakePairs) -> None:
+    shake.lights = 0.0
+    inputs, references = shake.batch(np.random.default_rng(0), 32, 16)
+    assert inputs.shape == references.shape == (32, 16, 16, 3)
+    sharp = [np.array_equal(image, reference) for image, reference in zip(inputs, references, strict=True)]
+    assert sharp == (shake.labels == 0).tolist(), "kernel 0 is that of no blur, the others are not"
+    assert set(shake.labels) == {0, 1, 2, 3}
 
 
-def test_kernels_join_only_when_the_network_undoes_those_before(shake: ShakePairs) -> None:
-    for _ in range(1000):
-        shake.feedback(0.1)
-    assert shake.known == 1 and not shake.opened
-    for _ in range(400):
-        shake.feedback(2.0)
-    assert shake.known > 1
-    inputs, references = shake.batch(np.random.default_rng(0), 16, 16)
-    assert not np.array_equal(inputs, references)
-    for _ in range(2000):
-        shake.feedback(2.0)
-    assert shake.known == 4 and shake.opened
+def test_point_lights_show_the_kernel_and_fall_away(shake: ShakePairs) -> None:
+    shake.references = np.full_like(shake.references, 100)
+
+    def lit(progress: float) -> float:
+        _, references = shake.batch(np.random.default_rng(1), 60, 48, progress)
+        return float(np.mean([(reference != 100).any() for reference in references]))
+
+    assert lit(0.0) == pytest.approx(0.7, abs=0.15)
+    assert lit(0.0) > lit(0.9) > lit(0.9999) == 0
 
 
-def test_the_curriculum_is_kept_with_a_checkpoint(shake: ShakePairs) -> None:
-    for _ in range(200):
-        shake.feedback(2.0)
-    again = ShakePairs(shake.references, shake.kernels, shake.task)
-    again.restore_state(shake.state())
-    for source in (shake, again):
-        source.feedback(2.0)
-    assert again.state() == shake.state() and again.known > 1
+def test_unseen_trajectories_and_compression_join_when_the_training_opens(shake: ShakePairs) -> None:
+    calls = []
+    shake.compress = lambda image, task, rng: calls.append(1) or image
+    shake.batch(np.random.default_rng(0), 40, 16, 0.69)
+    assert not calls and (shake.labels >= 0).all()
+    shake.batch(np.random.default_rng(0), 200, 16, 0.71)
+    assert 90 <= len(calls) <= 150
+    assert 10 <= (shake.labels < 0).sum() <= 45
 
 
 def test_kernels_beyond_the_margin_are_refused(shake: ShakePairs) -> None:
+    with pytest.raises(InvalidInputError, match="shares from 0 to 1"):
+        ShakePairs(shake.references, shake.kernels, Deblur(), lights=2)
     with pytest.raises(InvalidInputError, match="49 pixels"):
         ShakePairs(shake.references, [kernel_of((0, 0), side=51)], Deblur())
 
 
-def test_training_follows_a_curriculum(shake: ShakePairs) -> None:
-    class Sharpener(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = torch.nn.Conv2d(3, 3, 1)
+def test_naming_the_kernel_teaches_to_tell_it(shake: ShakePairs) -> None:
+    class Differences(torch.nn.Module):
+        """The energy of differences over two and four pixels along rows and columns: what tells these kernels apart."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.conv(x)
+            gray = x.mean(dim=1, keepdim=True)
+            shifts = [(distance, axis) for distance in (2, 4) for axis in (2, 3)]
+            return torch.cat([(gray - gray.roll(*shift)).square() * 30 for shift in shifts], dim=1)
 
-    shake.kernels = [kernel_of((2, 1), (2, 2)), *shake.kernels]
-    shake.threshold = -100.0
-    train(Sharpener(), shake, Recipe(200, 2, 16, 1e-2))
-    assert shake.known > 1, "the training told the source its gain"
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.tail = Differences(), torch.nn.Conv2d(4, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.tail(self.features(x)) + x
+
+    shake.lights, shake.opening = 0.0, 1.0
+    module = Network()
+    naming = KernelNaming("features", 4, shake, weight=1.0)
+    train(module, shake, Recipe(250, 16, 32, 2e-2), auxiliary=naming)
+    inputs, _ = shake.batch(np.random.default_rng(9), 64, 32)
+    with naming.watching(module):
+        module(torch.from_numpy(inputs).permute(0, 3, 1, 2).float() / 255)
+        assert float(naming.loss().detach()) < 0.7, "chance is log 4 = 1.39"
+    with pytest.raises(InvalidInputError, match="no part"):
+        naming.loss()

@@ -21,7 +21,7 @@ FAMILIES = (
     # family, module, task, widths, summary
     ("edsr-x4", "edsr", "sr-x4", (8, 16, 32, 64), "EDSR, 8 residual blocks, super-resolution x4"),
     ("dncnn-s25", "dncnn", "denoise-s25", (8, 16, 32, 64), "DnCNN, 12 layers, noise of sigma 25"),
-    ("mimounet-deblur", "mimounet", "deblur", (8, 16), "MIMO-UNet, camera shake"),
+    ("mimounet-deblur", "mimounet", "deblur", (16, 32), "MIMO-UNet, camera shake"),
 )
 
 TASKS: tuple[tuple[str, str, dict[str, Any], str], ...] = (

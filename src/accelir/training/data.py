@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +31,15 @@ _FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
 class Source(Protocol):
     """Where a training gets its batches."""
 
-    def batch(self, rng: np.random.Generator, count: int, patch: int) -> tuple[Array, Array]:
-        """Inputs uint8 (count, patch, patch, 3) and references uint8 (count, patch * scale, patch * scale, 3)."""
+    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
+        """Inputs uint8 (count, patch, patch, 3) and references uint8 (count, patch * scale, patch * scale, 3).
 
-    def feedback(self, gain: float) -> None:
-        """Hear by how many dB the network bettered a batch (tasks that keep the size only)."""
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-
-    def restore_state(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        Args:
+            rng: Source of all randomness.
+            count: Crops in the batch.
+            patch: Side of an input in pixels.
+            progress: Share of the training that is done, 0 to 1.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Pairs:
     inputs: Array
     references: Array
 
-    def batch(self, rng: np.random.Generator, count: int, patch: int) -> tuple[Array, Array]:
+    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
         """Random crops, turned and mirrored at random."""
         number, side = self.inputs.shape[:2]
         scale = self.references.shape[1] // side
@@ -71,16 +69,6 @@ class Pairs:
             inputs[row] = image[:, ::-1] if mirror else image
             references[row] = reference[:, ::-1] if mirror else reference
         return inputs, references
-
-    def feedback(self, gain: float) -> None:
-        """Fixed pairs heed nothing."""
-
-    def state(self) -> dict[str, Any]:
-        """Fixed pairs have none."""
-        return {}
-
-    def restore_state(self, state: dict[str, Any]) -> None:
-        """Fixed pairs have none."""
 
 
 def photographs(folder: str | Path) -> list[Path]:

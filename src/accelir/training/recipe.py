@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,21 @@ from torch import nn
 from accelir.network import channels_last
 from accelir.training.data import Source
 
-__all__ = ["Recipe", "grow", "train"]
+__all__ = ["Auxiliary", "Recipe", "grow", "train"]
 
 Report = Callable[[int, int, float], None]
+
+
+class Auxiliary(nn.Module, ABC):
+    """A further loss on what a step of the module shows; see `accelir.training.shake.KernelNaming`."""
+
+    @abstractmethod
+    def watching(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Look at ``module`` during a step."""
+
+    @abstractmethod
+    def loss(self) -> torch.Tensor:
+        """Of the step that is being looked at."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +68,11 @@ def train(
     pairs: Source,
     recipe: Recipe,
     *,
-    scale: int = 1,
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
     report: Report | None = None,
+    auxiliary: Auxiliary | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
 
@@ -66,10 +80,10 @@ def train(
         module: (N, 3, H, W) in 0..1 to (N, 3, H * scale, W * scale).
         pairs: What to train on.
         recipe: How.
-        scale: Output side over input side.
         device: Any torch device.
         checkpoint: File to resume from, written every ``checkpoint_every`` steps and removed at the end.
         report: Called as ``report(step, steps, loss)`` every 100 steps.
+        auxiliary: A further loss, trained along with the module and thrown away at the end.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
@@ -77,7 +91,10 @@ def train(
     torch.manual_seed(recipe.seed)
     channels_last(module.to(device)).train()
     average = copy.deepcopy(module).eval()
-    optimiser = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
+    parameters = list(module.parameters())
+    if auxiliary is not None:
+        parameters += auxiliary.to(device).parameters()
+    optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.99))
     start = 0
     identity = asdict(recipe)
     if checkpoint is not None and checkpoint.exists():
@@ -86,33 +103,36 @@ def train(
             module.load_state_dict(state["module"])
             average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
-            pairs.restore_state(state["source"])
+            if auxiliary is not None:
+                auxiliary.load_state_dict(state["auxiliary"])
             start = int(state["step"])
     running = 0.0
     for step in range(start, recipe.steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay)
-        drawn = pairs.batch(np.random.default_rng([recipe.seed, step]), recipe.batch, recipe.patch)
+        rng = np.random.default_rng([recipe.seed, step])
+        drawn = pairs.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
         inputs, references = (_tensor(part, device) for part in drawn)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            loss, restored = _loss(module, inputs, references, recipe.loss)
+        watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
+        with watching, torch.autocast(torch.device(device).type, torch.bfloat16):
+            loss = _loss(module, inputs, references, recipe.loss)
+            if auxiliary is not None:
+                loss = loss + auxiliary.loss()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0 if recipe.loss != "mse" else 0.1)
+        nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
         optimiser.step()
         decay = min(0.999, (1 + step) / (10 + step))
         with torch.no_grad():
             for target, source in zip(average.parameters(), module.parameters(), strict=True):
                 target.lerp_(source, 1 - decay)
         running += float(loss.detach())
-        if scale == 1:
-            pairs.feedback(_gain(inputs, restored.detach(), references))
         done = step + 1
         if report is not None and done % 100 == 0:
             report(done, recipe.steps, running / 100)
             running = 0.0
         if checkpoint is not None and done % checkpoint_every == 0 and done < recipe.steps:
-            _save_checkpoint(checkpoint, module, average, optimiser, pairs, done, identity)
+            _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return average.cpu().eval()
@@ -158,34 +178,22 @@ def _cycle(position: float, decay: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * fallen)) * 0.998 + 0.002
 
 
-def _gain(inputs: torch.Tensor, restored: torch.Tensor, references: torch.Tensor) -> float:
-    """Gain in dB: by how much the restored batch is closer to the references than the inputs, mean over the batch."""
-    before = (inputs - references).square().mean(dim=(1, 2, 3))
-    after = (restored - references).square().mean(dim=(1, 2, 3))
-    floor = 255**-2  # one gray level: a flat crop says nothing
-    return float(10 * torch.log10(before.clamp_min(floor) / after.clamp_min(floor)).mean())
-
-
 def _tensor(batch: Any, device: str) -> torch.Tensor:
     return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _loss(
-    module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss, and the batch restored at full resolution."""
+def _loss(module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str) -> torch.Tensor:
     if kind == "multiscale":
         total = inputs.new_zeros(())
         target = references
-        pyramid = [restored.float() for restored in module.pyramid(inputs)]  # type: ignore[operator]
-        for level, restored in enumerate(pyramid):
-            total = total + (restored - target).abs().mean() / 2**level
+        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[operator]
+            total = total + (restored.float() - target).abs().mean() / 2**level
             target = nn.functional.avg_pool2d(target, 2)
-        return total, pyramid[0]
+        return total
     restored = module(inputs).float()
     if kind == "mse":
-        return ((restored - references) ** 2).mean(), restored
-    return (restored - references).abs().mean(), restored
+        return ((restored - references) ** 2).mean()
+    return (restored - references).abs().mean()
 
 
 def _save_checkpoint(
@@ -193,7 +201,7 @@ def _save_checkpoint(
     module: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
-    pairs: Source,
+    auxiliary: Auxiliary | None,
     step: int,
     recipe: dict[str, Any],
 ) -> None:
@@ -203,7 +211,7 @@ def _save_checkpoint(
             "module": module.state_dict(),
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
-            "source": pairs.state(),
+            "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
             "step": step,
             "recipe": recipe,
         },
