@@ -2,7 +2,8 @@
 
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
 order of the table below, since a wide one may start from the narrower one before it. An interrupted run resumes from
-its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them.
+its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, at two fifths of the
+learning rate.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", choices=[*ZOO, []], default=[])
     parser.add_argument("--again", action="store_true", help="continue from the committed weights")
+    parser.add_argument("--steps", type=int, help="instead of the table's")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     prepared: dict[str, Pairs] = {}
     for name in options.names or ZOO:
         job, path = ZOO[name], WEIGHTS / f"{name}.safetensors"
+        if options.again:
+            job = replace(job, recipe=replace(job.recipe, learning_rate=0.4 * job.recipe.learning_rate, decay=0.95))
+        if options.steps is not None:
+            job = replace(job, recipe=replace(job.recipe, steps=options.steps))
         if path.exists() and not options.again:
             continue
         if job.task.name not in prepared:
@@ -105,7 +111,9 @@ def main() -> None:
         source: Source = prepared[job.task.name]
         auxiliary = None
         if isinstance(job.task, Deblur):
-            source = ShakePairs(prepared[job.task.name].references, blur_kernels(options.data), job.task)
+            sharp, kernels = prepared[job.task.name].references, blur_kernels(options.data)
+            further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if options.again else {}
+            source = ShakePairs(sharp, kernels, job.task, **further)
             auxiliary = KernelNaming("encode4", 4 * job.width, source)
         torch.manual_seed(job.recipe.seed)
         module = job.build(job.width)
@@ -128,7 +136,8 @@ def main() -> None:
             auxiliary=auxiliary,
         )
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
-        write_provenance(name, job, time.time() - started, score(name, job, options.data))
+        seconds = time.time() - started
+        write_provenance(name, job, seconds, score(name, job, options.data), again=options.again)
 
 
 def blur_kernels(data: Path) -> list[np.ndarray]:
@@ -165,21 +174,25 @@ def score(name: str, job: Job, data: Path) -> dict[str, float]:
     return {"clean" if quality is None else f"q{quality}": round(total, 3) for quality, total in sums.items()}
 
 
-def write_provenance(name: str, job: Job, seconds: float, scores: dict[str, float]) -> None:
-    """Where the weights come from, beside them."""
-    record = {
+def write_provenance(name: str, job: Job, seconds: float, scores: dict[str, float], *, again: bool) -> None:
+    """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
+    path = WEIGHTS / f"{name}.json"
+    record: dict[str, object] = {
         "name": name,
         "task": job.task.name,
         "width": job.width,
         "data": f"162 photographs, {PAIRS} pairs of side {job.side}, seed {PAIRS_SEED}; clean and compressed mixed",
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
-        "command": f"python benchmarks/train_zoo.py DATA {name}",
+        "command": f"python benchmarks/train_zoo.py DATA {name}"
+        + (f" --again --steps {job.recipe.steps}" if again else ""),
         "seconds": round(seconds),
         "kodak24_psnr_rgb": scores,
         "licence": "Apache-2.0",
     }
-    (WEIGHTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    if again:
+        record["continues"] = json.loads(path.read_text())
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

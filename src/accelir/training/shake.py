@@ -35,7 +35,8 @@ class ShakePairs:
     """A source of training batches for deblurring.
 
     Up to ``opening`` of the training, inputs are not compressed and most references carry point lights. From there on
-    the lights fall away, one input in eight is blurred by a trajectory never seen before, and most are compressed.
+    the lights fall away, one input in eight is blurred by a trajectory never seen before, and most are compressed. A
+    network that deblurs already goes on with ``lights=0, opening=0``.
 
     Args:
         references: uint8 (N, side, side, 3), sharp.
@@ -44,6 +45,7 @@ class ShakePairs:
         compress: What stores the inputs.
         lights: Share of the references that carry point lights at first.
         opening: Share of the training after which compressed inputs and unseen trajectories join.
+        compressed: Share of the inputs that are compressed from there on.
 
     Attributes:
         labels: int64 (count,): the kernel of each input of the last batch, -1 for a trajectory.
@@ -61,18 +63,22 @@ class ShakePairs:
         compress: Compressor = compress_randomly,
         lights: float = 0.7,
         opening: float = 0.7,
+        compressed: float = 0.6,
     ) -> None:
         largest = max(max(kernel.shape) for kernel in kernels)
         if largest > 2 * self.margin + 1:
             raise InvalidInputError(f"Blur kernels reach up to {2 * self.margin + 1} pixels a side; got {largest}.")
-        if not (0 <= lights <= 1 and 0 <= opening <= 1):
-            raise InvalidInputError(f"lights and opening are shares from 0 to 1; got {lights} and {opening}.")
+        if not all(0 <= share <= 1 for share in (lights, opening, compressed)):
+            raise InvalidInputError(
+                f"lights, opening and compressed are shares from 0 to 1; got {lights}, {opening} and {compressed}."
+            )
         self.references = references
         self.kernels = list(kernels)
         self.task = task
         self.compress = compress
         self.lights = lights
         self.opening = opening
+        self.compressed = compressed
         self.labels = np.zeros(0, np.int64)
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
@@ -96,7 +102,7 @@ class ShakePairs:
             if opened and rng.random() < 1 / 8:
                 label, kernel = UNNAMED, camera_shake_kernel(rng, self.task.extent)
             image = np.ascontiguousarray(self.task.degrade_with(reference, kernel, rng)[inner, inner])
-            inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < 0.6 else image
+            inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < self.compressed else image
             references[row] = reference[inner, inner]
             self.labels[row] = label
         return inputs, references
