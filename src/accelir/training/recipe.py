@@ -1,8 +1,8 @@
 """The recipe that trained the shipped networks, and that trains or fine-tunes a user's own.
 
 Adam on random crops of prepared pairs (`accelir.training.data`), a one-cycle learning rate, bf16 autocast where the
-machine computes it fast, channels-last memory, an exponential moving average of the weights. A wider network may start from a narrower one of
-its family (`grow`): the function is preserved, so that wider is better from the first step on.
+machine computes it fast, channels-last memory, an exponential moving average of the weights. A wider network may start
+from a narrower one of its family (`grow`): the function is preserved, so that wider is better from the first step on.
 """
 
 from __future__ import annotations
