@@ -51,6 +51,43 @@ def dct_blocks_only_ac(rng: np.random.Generator, positions: int) -> np.ndarray:
     return block
 
 
+@pytest.mark.parametrize("subsampling", ["420", "444"])
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("size", [*SIZES, (192, 256)])
+def test_progressive_files_hold_the_same_pixels(photo, size, gray, subsampling):
+    image = np.ascontiguousarray(photo[: size[0], : size[1], 1] if gray else photo[: size[0], : size[1]])
+    for level in (0, 14, FINEST):
+        files = {
+            process: JpegCodec(subsampling=subsampling, process=process).encode(image, level)
+            for process in ("baseline", "progressive", "smaller")
+        }
+        baseline, progressive = files["baseline"], files["progressive"]
+        assert "progressive" not in Image.open(io.BytesIO(baseline.data)).info
+        assert Image.open(io.BytesIO(progressive.data)).info["progressive"]
+        decode = JpegCodec().decode
+        np.testing.assert_array_equal(decode(progressive.data), decode(baseline.data))
+        assert progressive.overhead_bits + progressive.block_bits.sum() == 8 * len(progressive.data)
+        assert len(files["smaller"].data) == min(len(baseline.data), len(progressive.data))
+
+
+def test_progressive_files_end_long_runs_of_empty_blocks():
+    """Over 32767 empty blocks in a row take two symbols; a block between two runs is not lost."""
+    image = np.full((8 * 200, 8 * 400), 77, np.uint8)
+    image[8 * 100 : 8 * 100 + 8, 8 * 7 : 8 * 7 + 8] = np.random.default_rng(0).integers(0, 256, (8, 8))
+    progressive = JpegCodec(process="progressive").encode(image, 14)
+    baseline = JpegCodec().encode(image, 14)
+    np.testing.assert_array_equal(JpegCodec().decode(progressive.data), JpegCodec().decode(baseline.data))
+    assert len(progressive.data) < 0.7 * len(baseline.data)
+
+
+def test_a_photograph_is_smaller_as_a_progressive_file():
+    from sklearn.datasets import load_sample_image
+
+    whole = load_sample_image("china.jpg")
+    sizes = [len(JpegCodec(process=process).encode(whole, 14).data) for process in ("baseline", "progressive")]
+    assert sizes[1] < 0.99 * sizes[0]
+
+
 @pytest.mark.parametrize("table", ["shaped", "flat", "annex-k"])
 @pytest.mark.parametrize("subsampling", ["420", "444"])
 @pytest.mark.parametrize("gray", [False, True])

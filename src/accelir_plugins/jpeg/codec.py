@@ -13,7 +13,7 @@ from pydantic import Field
 from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
 from accelir.errors import CodecError, DecodeError
 from accelir.image import ImageArray, block_grid, require_image
-from accelir_plugins.jpeg import adjoint, container, entropy, quantise, transform
+from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
@@ -36,12 +36,14 @@ class JpegOptions(CodecOptions):
 
     Attributes:
         subsampling: Of the chroma.
+        process: "progressive" files are smaller from about 20 kB on; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
     """
 
     subsampling: Literal["420", "444"] = "420"
+    process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
     shape: float = Field(default=1.0, ge=0, le=4)
@@ -197,11 +199,15 @@ class JpegPrepared(Prepared):
         level_map = self._codec.level_map(self._image, levels)
         quantised, tables = self.quantise(level_map, trim)
         form = self.form
-        colour = form.components == 3
-        codes = entropy.choose_codes(entropy.count_symbols(quantised, form), colour)
-        scan, bits = entropy.write_scan(quantised, form, codes)
         height, width = self._image.shape[:2]
-        data = container.assemble(height, width, form, tables, codes, scan)
+        files = []
+        if self._codec.options.process in ("baseline", "smaller"):
+            scan, bits = entropy.sequential_scan(quantised, form)
+            files.append((container.assemble(height, width, form, tables, [scan], progressive=False), bits))
+        if self._codec.options.process in ("progressive", "smaller"):
+            scans, bits = progressive.scans(quantised, form)
+            files.append((container.assemble(height, width, form, tables, scans, progressive=True), bits))
+        data, bits = min(files, key=lambda file: len(file[0]))
         return Encoded(
             data=data,
             levels=level_map,

@@ -15,7 +15,18 @@ import numpy.typing as npt
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.transform import Layout
 
-__all__ = ["Code", "CodeSet", "choose_codes", "code_lengths", "count_symbols", "write_scan"]
+__all__ = [
+    "Code",
+    "Scan",
+    "choose_codes",
+    "code_cost",
+    "code_lengths",
+    "count_symbols",
+    "magnitude_bits",
+    "make_code",
+    "put",
+    "sequential_scan",
+]
 
 _LONGEST = 16
 
@@ -38,11 +49,24 @@ class Code:
 
 
 @dataclass(frozen=True)
-class CodeSet:
-    """The codes of a file: one each for luma and chroma, or one for both (then the tuple has length 1)."""
+class Scan:
+    """One scan: some coefficients of some components.
 
+    Attributes:
+        components: 0, 1, 2.
+        first: Zigzag index of its first coefficient.
+        last: Of its last one.
+        dc: The codes of DC differences: one each for luma and chroma, one for both, or none.
+        ac: Likewise for AC coefficients.
+        data: The entropy-coded segment, stuffed and padded.
+    """
+
+    components: tuple[int, ...]
+    first: int
+    last: int
     dc: tuple[Code, ...]
     ac: tuple[Code, ...]
+    data: bytes
 
 
 def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray[np.int64]:
@@ -60,35 +84,41 @@ def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray
     return counts
 
 
-def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> CodeSet:
-    """The codes that make the smallest file: luma and chroma share one wherever that costs less than a second table."""
-    kinds = []
-    for kind in counts:
-        separate = [_code(kind[0]), _code(kind[1])] if colour else [_code(kind[0])]
-        chosen = separate
-        if colour:
-            joint = _code(kind.sum(axis=0))
-            apart = sum(_cost(code, own) for code, own in zip(separate, kind, strict=True))
-            if _cost(joint, kind.sum(axis=0)) <= apart:
-                chosen = [joint]
-        kinds.append(tuple(chosen))
-    return CodeSet(dc=kinds[0], ac=kinds[1])
+def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...]:
+    """The codes that make the smallest file: luma and chroma share one where that costs less than a second table.
+
+    Args:
+        counts: int64 (2, 256): how often each symbol occurs in luma and in chroma.
+        colour: Whether there is chroma.
+    """
+    if not colour:
+        return (make_code(counts[0]),)
+    separate = (make_code(counts[0]), make_code(counts[1]))
+    joint = make_code(counts.sum(axis=0))
+    apart = sum(code_cost(code, own) for code, own in zip(separate, counts, strict=True))
+    return (joint,) if code_cost(joint, counts.sum(axis=0)) <= apart else separate
 
 
-def write_scan(quantised: npt.NDArray[np.int16], form: Layout, codes: CodeSet) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """The entropy-coded segment.
+def sequential_scan(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[Scan, npt.NDArray[np.int64]]:
+    """The only scan of a sequential file.
+
+    Args:
+        quantised: int16 (units, parts, 64), zigzag.
+        form: The layout of its parts.
 
     Returns:
-        Its bytes, stuffed and padded, and int64 (units,): the bits of each unit without stuffing and padding.
+        The scan, and int64 (units,): the bits of each unit without stuffing and padding.
     """
-    lengths = np.stack([np.stack([pair[0].lengths, pair[-1].lengths]) for pair in (codes.dc, codes.ac)])
-    words = np.stack([np.stack([pair[0].words, pair[-1].words]) for pair in (codes.dc, codes.ac)])
+    colour = form.components == 3
+    dc, ac = (choose_codes(kind, colour) for kind in count_symbols(quantised, form))
+    lengths = np.stack([np.stack([pair[0].lengths, pair[-1].lengths]) for pair in (dc, ac)])
+    words = np.stack([np.stack([pair[0].words, pair[-1].words]) for pair in (dc, ac)])
     bits = np.zeros(len(quantised), dtype=np.int64)
     _measure(quantised, form.component_of_part, lengths, bits)
     # Stuffing doubles the bytes at worst.
     room = np.empty(2 * (int(bits.sum()) // 8 + 8), dtype=np.uint8)
     used = _write(quantised, form.component_of_part, lengths, words, room)
-    return room[:used].tobytes(), bits
+    return Scan(tuple(range(form.components)), 0, 63, dc, ac, room[:used].tobytes()), bits
 
 
 def code_lengths(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -111,7 +141,8 @@ def code_lengths(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return lengths
 
 
-def _code(counts: npt.NDArray[np.int64]) -> Code:
+def make_code(counts: npt.NDArray[np.int64]) -> Code:
+    """The optimal code for symbols that occur this often: int64 (256,)."""
     if not counts.any():
         # A table without symbols is legal but unusual: give it one.
         counts = counts.copy()
@@ -130,7 +161,7 @@ def _code(counts: npt.NDArray[np.int64]) -> Code:
     return Code(lengths, words, symbols.astype(np.uint8).tobytes(), per_length.astype(np.uint8).tobytes())
 
 
-def _cost(code: Code, counts: npt.NDArray[np.int64]) -> int:
+def code_cost(code: Code, counts: npt.NDArray[np.int64]) -> int:
     """Bits of all code words and of the table itself."""
     return int((counts * code.lengths).sum()) + 8 * (1 + len(code.counts) + len(code.symbols))
 
@@ -168,7 +199,7 @@ def _package_merge(weights: Any) -> Any:
 
 
 @compiled
-def _size(value: int) -> int:
+def magnitude_bits(value: int) -> int:
     """The number of bits of a magnitude."""
     size = 0
     while value > 0:
@@ -185,14 +216,14 @@ def _count(quantised: Any, component_of_part: Any, counts: Any) -> None:
             component = component_of_part[part]
             table = min(component, 1)
             block = quantised[unit, part]
-            counts[0, table, _size(abs(block[0] - previous[component]))] += 1
+            counts[0, table, magnitude_bits(abs(block[0] - previous[component]))] += 1
             previous[component] = block[0]
             last = 0
             for k in range(1, 64):
                 if block[k] != 0:
                     run = k - last - 1
                     counts[1, table, 0xF0] += run >> 4
-                    counts[1, table, (run & 15) << 4 | _size(abs(block[k]))] += 1
+                    counts[1, table, (run & 15) << 4 | magnitude_bits(abs(block[k]))] += 1
                     last = k
             if last < 63:
                 counts[1, table, 0] += 1
@@ -207,14 +238,14 @@ def _measure(quantised: Any, component_of_part: Any, lengths: Any, bits: Any) ->
             component = component_of_part[part]
             table = min(component, 1)
             block = quantised[unit, part]
-            size = _size(abs(block[0] - previous[component]))
+            size = magnitude_bits(abs(block[0] - previous[component]))
             previous[component] = block[0]
             total += lengths[0, table, size] + size
             last = 0
             for k in range(1, 64):
                 if block[k] != 0:
                     run = k - last - 1
-                    size = _size(abs(block[k]))
+                    size = magnitude_bits(abs(block[k]))
                     total += (run >> 4) * lengths[1, table, 0xF0] + lengths[1, table, (run & 15) << 4 | size] + size
                     last = k
             if last < 63:
@@ -223,7 +254,7 @@ def _measure(quantised: Any, component_of_part: Any, lengths: Any, bits: Any) ->
 
 
 @compiled
-def _put(room: Any, used: int, pending: int, waiting: int, word: int, length: int) -> tuple[int, int, int]:
+def put(room: Any, used: int, pending: int, waiting: int, word: int, length: int) -> tuple[int, int, int]:
     """Append a word of ``length`` bits; whole bytes go to ``room``, each 0xFF followed by a zero."""
     pending = (pending << length) | word
     waiting += length
@@ -241,7 +272,7 @@ def _put(room: Any, used: int, pending: int, waiting: int, word: int, length: in
 @compiled
 def _put_value(room: Any, used: int, pending: int, waiting: int, value: int, size: int) -> tuple[int, int, int]:
     """Append the low bits of a value; negative ones as their one's complement (F.1.2.1.1)."""
-    return _put(room, used, pending, waiting, value if value >= 0 else value + (1 << size) - 1, size)
+    return put(room, used, pending, waiting, value if value >= 0 else value + (1 << size) - 1, size)
 
 
 @compiled
@@ -255,28 +286,28 @@ def _write(quantised: Any, component_of_part: Any, lengths: Any, words: Any, roo
             block = quantised[unit, part]
             difference = block[0] - previous[component]
             previous[component] = block[0]
-            size = _size(abs(difference))
-            used, pending, waiting = _put(room, used, pending, waiting, words[0, table, size], lengths[0, table, size])
+            size = magnitude_bits(abs(difference))
+            used, pending, waiting = put(room, used, pending, waiting, words[0, table, size], lengths[0, table, size])
             used, pending, waiting = _put_value(room, used, pending, waiting, difference, size)
             last = 0
             for k in range(1, 64):
                 if block[k] != 0:
                     run = k - last - 1
                     while run > 15:
-                        used, pending, waiting = _put(
+                        used, pending, waiting = put(
                             room, used, pending, waiting, words[1, table, 0xF0], lengths[1, table, 0xF0]
                         )
                         run -= 16
-                    size = _size(abs(block[k]))
+                    size = magnitude_bits(abs(block[k]))
                     symbol = run << 4 | size
-                    used, pending, waiting = _put(
+                    used, pending, waiting = put(
                         room, used, pending, waiting, words[1, table, symbol], lengths[1, table, symbol]
                     )
                     used, pending, waiting = _put_value(room, used, pending, waiting, int(block[k]), size)
                     last = k
             if last < 63:
-                used, pending, waiting = _put(room, used, pending, waiting, words[1, table, 0], lengths[1, table, 0])
+                used, pending, waiting = put(room, used, pending, waiting, words[1, table, 0], lengths[1, table, 0])
     if waiting > 0:
         spare = 8 - waiting
-        used, pending, waiting = _put(room, used, pending, waiting, (1 << spare) - 1, spare)
+        used, pending, waiting = put(room, used, pending, waiting, (1 << spare) - 1, spare)
     return used
