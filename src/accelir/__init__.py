@@ -35,8 +35,9 @@ if TYPE_CHECKING:
         TaskSpec,
         hookimpl,
     )
+    from accelir.metadata import Metadata
     from accelir.network import Cost, IRNetwork, TorchNetwork
-    from accelir.pipeline import ProfileWarning, encode, profile_for, restore
+    from accelir.pipeline import MetadataWarning, ProfileWarning, encode, profile_for, restore
     from accelir.profiling.estimate import Curves, Estimate
     from accelir.profiling.profile import Profile
     from accelir.profiling.profiler import Profiler
@@ -85,6 +86,8 @@ __all__ = [
     "IRNetwork",
     "InvalidInputError",
     "LikeQuality",
+    "Metadata",
+    "MetadataWarning",
     "MissingDependencyError",
     "NetworkSpec",
     "NotDifferentiableError",
@@ -139,7 +142,8 @@ _NAMES_OF_MODULES = {
     "ProfileNotFoundError UnknownNameError",
     "hookspecs": "AllocatorSpec CodecSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
     "network": "Cost IRNetwork TorchNetwork",
-    "pipeline": "ProfileWarning encode profile_for restore",
+    "metadata": "Metadata",
+    "pipeline": "MetadataWarning ProfileWarning encode profile_for restore",
     "profiling.estimate": "Curves Estimate",
     "profiling.profile": "Profile",
     "profiling.profiler": "Profiler",

@@ -76,6 +76,7 @@ def encode(
         str,
         typer.Option("--estimate", help="profile, measured, or a control: uniform, plain-mse, variance."),
     ] = "profile",
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out the colour profile, EXIF and XMP.")] = False,
 ) -> None:
     """Encode IMAGE within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
@@ -86,7 +87,13 @@ def encode(
         target = output or _beside(image, coder.extensions[0], "-accelir")
         _protect(image, target)
         encoded = pipeline.encode(
-            image, network=network, codec=coder, budget=budget, profile=profile, estimate=estimate
+            image,
+            network=network,
+            codec=coder,
+            budget=budget,
+            profile=profile,
+            estimate=estimate,
+            metadata="strip" if strip else "keep",
         )
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
@@ -116,7 +123,7 @@ def restore(
         _check_device(device)
         restored = pipeline.restore(file, network=network, device=device)
         stream = io.BytesIO()
-        restored.save(stream, kind)
+        restored.save(stream, kind, **{str(key): content for key, content in restored.info.items()})
         write_atomically(target, stream.getvalue())
         typer.echo(f"{target}: {restored.width} x {restored.height} pixels")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,8 +14,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accelir.errors import CodecError, InvalidInputError
 from accelir.image import ImageArray, block_grid, require_image, write_atomically
+from accelir.metadata import Metadata
 
-__all__ = ["Codec", "CodecOptions", "Encoded", "LevelMap", "Prepared", "Sensitivity"]
+__all__ = [
+    "Codec",
+    "CodecOptions",
+    "Encoded",
+    "LevelMap",
+    "Prepared",
+    "PreparedWithMetadata",
+    "Sensitivity",
+]
 
 LevelMap = npt.NDArray[np.int32]
 Sensitivity = npt.NDArray[np.float32]
@@ -78,6 +87,20 @@ class Prepared(ABC):
         Raises:
             CodecError: A level outside the codec's, or a map of another shape.
         """
+
+
+class PreparedWithMetadata(Prepared):
+    """Writes files that carry metadata; it counts among their overhead."""
+
+    def __init__(self, codec: Codec, prepared: Prepared, metadata: Metadata) -> None:
+        self._codec = codec
+        self._prepared = prepared
+        self._metadata = metadata
+
+    def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
+        bare = self._prepared.write(levels, trim)
+        data = self._codec.embed(bare.data, self._metadata)
+        return replace(bare, data=data, overhead_bits=bare.overhead_bits + 8 * (len(data) - len(bare.data)))
 
 
 class CodecOptions(BaseModel):
@@ -183,6 +206,18 @@ class Codec(ABC):
             float32 of the shape that `prepare` wants for ``image``, or None where the codec cannot tell.
         """
         return None
+
+    def embed(self, data: bytes, metadata: Metadata) -> bytes:
+        """A file of this format with metadata in it. Where a codec does not say how, `encode` leaves it out and warns.
+
+        Args:
+            data: A file without metadata.
+            metadata: Not empty.
+
+        Raises:
+            CodecError: The format cannot hold that much.
+        """
+        return data
 
     def usual(self, image: ImageArray, quality: int) -> bytes:
         """The file that the usual encoder of the format writes at a quality, for `LikeQuality` budgets.

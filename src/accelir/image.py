@@ -12,11 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.errors import DecodeError, InvalidInputError
+from accelir.metadata import Metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ImageArray", "ImageLike", "as_image_array", "block_grid", "read_bytes", "require_image", "write_atomically"]
+__all__ = [
+    "ImageArray",
+    "ImageLike",
+    "as_image_array",
+    "block_grid",
+    "read_bytes",
+    "read_image",
+    "require_image",
+    "with_metadata",
+    "write_atomically",
+]
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
@@ -26,23 +37,29 @@ HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 
 
 def as_image_array(source: ImageLike) -> ImageArray:
-    """Any accepted image as an array.
+    """The pixels that `read_image` reads."""
+    return read_image(source)[0]
+
+
+def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
+    """Any accepted image as an array, and what it says beside its pixels.
 
     Paths, bytes and PIL images keep gray ("L", "1") as gray and everything else that is opaque becomes RGB; the EXIF
-    orientation is applied.
+    orientation is applied. Pixels keep their colour space: an RGB profile stays true of them. CMYK becomes RGB as
+    Pillow converts it, without its profile.
 
     Args:
         source: A path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or (H, W).
 
     Returns:
-        uint8 (H, W, 3) or (H, W), sRGB, C-contiguous.
+        uint8 (H, W, 3) or (H, W), C-contiguous; and the metadata, empty for an array.
 
     Raises:
         InvalidInputError: The array has another shape or dtype, or the picture has transparency or 16-bit samples.
         DecodeError: The bytes are not a picture that Pillow, or pillow-heif for HEIC, opens.
     """
     if isinstance(source, np.ndarray):
-        return require_image(source)
+        return require_image(source), Metadata()
     from PIL import Image, ImageOps
 
     if isinstance(source, str | Path | bytes):
@@ -69,7 +86,22 @@ def as_image_array(source: ImageLike) -> ImageArray:
         if alpha.getextrema() != (255, 255):
             raise InvalidInputError("The picture has transparency; composite it onto a background first.")
     mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"
-    return np.ascontiguousarray(np.asarray(picture.convert(mode)))
+    pixels = np.ascontiguousarray(np.asarray(picture.convert(mode)))
+    return pixels, Metadata.of(picture, colour=mode == "RGB")
+
+
+def with_metadata(pixels: ImageArray, data: bytes) -> Image:
+    """Decoded pixels as a PIL image, with what Pillow finds beside the pixels in their file, orientation included."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            picture.info.update({key: opened.info[key] for key in Metadata.KEYS if key in opened.info})
+    except (OSError, SyntaxError, ValueError):
+        # A format that Pillow does not know: only its codec reads it.
+        pass
+    return picture
 
 
 def require_image(array: npt.NDArray[Any]) -> ImageArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
-from accelir.codec import Codec, Encoded
+from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
 from accelir.errors import InvalidInputError, ProfileNotFoundError
-from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes
+from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
+from accelir.metadata import Metadata
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.estimate import Estimate
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-__all__ = ["ProfileWarning", "encode", "profile_for", "restore"]
+__all__ = ["MetadataWarning", "ProfileWarning", "encode", "profile_for", "restore"]
 
 
 class ProfileWarning(UserWarning):
     """A profile of another width of the family stands in."""
+
+
+class MetadataWarning(UserWarning):
+    """A codec keeps no metadata, and the picture has some."""
 
 
 def encode(
@@ -43,6 +48,7 @@ def encode(
     estimate: str | Estimate = "profile",
     allocator: str | Allocator = "lagrangian",
     reference: ImageLike | None = None,
+    metadata: Literal["keep", "strip"] = "keep",
 ) -> Encoded:
     """Encode an image for the network that will restore it.
 
@@ -57,6 +63,8 @@ def encode(
             ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
         allocator: A name or an instance.
         reference: The clean original, for ``estimate="oracle"`` or to make ``image`` from.
+        metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
+            EXIF orientation is applied to the pixels and reset.
 
     Returns:
         The file and what is known of it.
@@ -72,20 +80,31 @@ def encode(
     coder = registry.codec(codec)
     if not isinstance(budget, Budget):
         raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
-    clean = None if reference is None else as_image_array(reference)
+    if metadata not in ("keep", "strip"):
+        raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
+    clean, kept = (None, Metadata()) if reference is None else read_image(reference)
     if image is None:
         if clean is None:
             raise InvalidInputError("encode() needs an image, or reference= to make it from.")
         array = net.task.degrade(net.task.crop(clean), np.random.default_rng(0))
     else:
-        array = as_image_array(image)
-    limit = budget.resolve(array, coder)
+        array, kept = read_image(image)
+    if metadata == "strip":
+        kept = Metadata()
+    if kept and type(coder).embed is Codec.embed:
+        warnings.warn(
+            f"Codec {coder.name!r} keeps no metadata; the picture's is left out.", MetadataWarning, stacklevel=2
+        )
+        kept = Metadata()
+    limit = budget.resolve(array, coder, kept)
     needs_profile = isinstance(estimate, str) and estimate not in CONTROLS
     known = _find_profile(profile, coder, net, required=estimate == "profile") if needs_profile else None
     if known is not None:
         coder = coder.tuned(known.header.codec_options)
     guess = _estimate(estimate, coder, net, array, clean, known)
-    prepared = coder.prepare(array, sensitivity=guess.sensitivity)
+    prepared: Prepared = coder.prepare(array, sensitivity=guess.sensitivity)
+    if kept:
+        prepared = PreparedWithMetadata(coder, prepared, kept)
     return fit_budget(coder, prepared, guess, registry.allocator(allocator), limit)
 
 
@@ -121,7 +140,8 @@ def restore(
         dtype: torch.float32 or torch.bfloat16; None for bfloat16 where the machine computes it fast.
 
     Returns:
-        A PIL image; for an array, an array. Gray comes back gray.
+        A PIL image, upright, with the file's ICC profile, EXIF and XMP in its ``info``; for an array, an array. Gray
+        comes back gray.
 
     Raises:
         DecodeError: The bytes are not a picture that can be read.
@@ -134,10 +154,11 @@ def restore(
     if isinstance(source, str | Path | bytes):
         data = read_bytes(source)
         coder = registry.codec_for(data)
-        pixels = as_image_array(data) if coder is None else coder.decode(data)
-    else:
-        pixels = as_image_array(source)
-    return PILImage.fromarray(net.restore(pixels, device=device, dtype=dtype))
+        source = data if coder is None else with_metadata(coder.decode(data), data)
+    pixels, metadata = read_image(source)
+    restored = PILImage.fromarray(net.restore(pixels, device=device, dtype=dtype))
+    restored.info.update(metadata.info())
+    return restored
 
 
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:

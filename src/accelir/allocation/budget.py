@@ -11,6 +11,7 @@ from accelir.allocation.allocator import Allocator
 from accelir.codec import Codec, Encoded, LevelMap, Prepared
 from accelir.errors import BudgetError, InvalidInputError
 from accelir.image import ImageArray
+from accelir.metadata import Metadata
 from accelir.profiling.estimate import Estimate
 
 __all__ = ["BitsPerPixel", "Budget", "Bytes", "LikeQuality", "fit_budget"]
@@ -38,13 +39,13 @@ class Budget(ABC):
     """What a file may take."""
 
     @abstractmethod
-    def resolve(self, image: ImageArray, codec: Codec) -> int:
-        """The budget in bytes for an image."""
+    def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
+        """The budget in bytes for an image and the metadata that its file carries."""
 
 
 @dataclass(frozen=True)
 class Bytes(Budget):
-    """At most so many bytes.
+    """At most so many bytes, metadata included.
 
     Attributes:
         count: 1 or more.
@@ -56,13 +57,13 @@ class Bytes(Budget):
         if isinstance(self.count, bool) or int(self.count) != self.count or self.count < 1:
             raise InvalidInputError(f"A budget is 1 byte or more; got {self.count!r}.")
 
-    def resolve(self, image: ImageArray, codec: Codec) -> int:
+    def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         return int(self.count)
 
 
 @dataclass(frozen=True)
 class BitsPerPixel(Budget):
-    """At most so many bits per pixel of the encoded image.
+    """At most so many bits per pixel of the encoded image, metadata included.
 
     Attributes:
         bits: More than 0.
@@ -74,13 +75,13 @@ class BitsPerPixel(Budget):
         if not (self.bits > 0 and np.isfinite(self.bits)):
             raise InvalidInputError(f"Bits per pixel are more than 0; got {self.bits}.")
 
-    def resolve(self, image: ImageArray, codec: Codec) -> int:
+    def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         return max(1, int(self.bits * image.shape[0] * image.shape[1] / 8))
 
 
 @dataclass(frozen=True)
 class LikeQuality(Budget):
-    """At most the bytes that the format's usual encoder takes at a quality.
+    """At most the bytes that the format's usual encoder takes at a quality; metadata counts on both sides.
 
     Attributes:
         quality: 1 to 100.
@@ -92,8 +93,9 @@ class LikeQuality(Budget):
         if not 1 <= self.quality <= 100:
             raise InvalidInputError(f"Quality is 1 to 100; got {self.quality}.")
 
-    def resolve(self, image: ImageArray, codec: Codec) -> int:
-        return len(codec.usual(image, self.quality))
+    def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
+        usual = codec.usual(image, self.quality)
+        return len(codec.embed(usual, metadata) if metadata else usual)
 
 
 def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: Allocator, budget: int) -> Encoded:

@@ -13,6 +13,7 @@ from pydantic import Field
 from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
 from accelir.errors import CodecError, DecodeError
 from accelir.image import ImageArray, block_grid, require_image
+from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
 
@@ -156,6 +157,10 @@ class JpegCodec(Codec):
             chroma = np.repeat(np.repeat(sensitivity[:, :, 256:], 2, axis=0), 2, axis=1)[:rows, :columns] / 4
             return np.concatenate([luma, chroma], axis=2).astype(np.float32)
         return np.ascontiguousarray(sensitivity[:, :, :64]) if wanted == 64 else None
+
+    def embed(self, data: bytes, metadata: Metadata) -> bytes:
+        """EXIF and XMP of up to about 64 kB each, and an ICC profile."""
+        return container.embed(data, metadata)
 
     def usual(self, image: ImageArray, quality: int) -> bytes:
         """Pillow's JPEG with optimised Huffman tables, no metadata."""

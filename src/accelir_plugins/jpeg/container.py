@@ -12,10 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from accelir.errors import CodecError
+from accelir.metadata import Metadata
 from accelir_plugins.jpeg.entropy import Scan
 from accelir_plugins.jpeg.transform import Layout
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "embed"]
+
+_EXIF = b"Exif\0\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
+# A segment's length counts its own two bytes.
+_ROOM = 65533
 
 
 def assemble(
@@ -42,6 +50,30 @@ def assemble(
     for scan in scans:
         parts += [_segment(0xC4, _huffman(scan)), _segment(0xDA, _header(scan)), scan.data]
     return b"".join([*parts, b"\xff\xd9"])
+
+
+def embed(data: bytes, metadata: Metadata) -> bytes:
+    """A file with EXIF, XMP and the colour profile in segments of their own, before all others but JFIF's.
+
+    Raises:
+        CodecError: EXIF or XMP take more than one segment, about 64 kB; or the profile more than 255 of them.
+    """
+    segments = []
+    for name, prefix, content in (("EXIF", _EXIF, metadata.exif), ("XMP", _XMP, metadata.xmp)):
+        if len(prefix) + len(content) > _ROOM:
+            raise CodecError(f"JPEG holds at most {_ROOM - len(prefix)} bytes of {name}; got {len(content)}. Strip it.")
+        if content:
+            segments.append(_segment(0xE1, prefix + content))
+    room = _ROOM - len(_ICC) - 2
+    chunks = [metadata.icc[start : start + room] for start in range(0, len(metadata.icc), room)]
+    if len(chunks) > 255:
+        raise CodecError(f"JPEG holds at most {255 * room} bytes of colour profile; got {len(metadata.icc)}. Strip it.")
+    for number, chunk in enumerate(chunks, 1):
+        segments.append(_segment(0xE2, _ICC + bytes([number, len(chunks)]) + chunk))
+    start = 2
+    if data[2:4] == b"\xff\xe0":
+        start += 2 + int.from_bytes(data[4:6], "big")
+    return b"".join([data[:start], *segments, data[start:]])
 
 
 def _huffman(scan: Scan) -> bytes:

@@ -1,0 +1,118 @@
+"""Colour profile, EXIF and XMP: kept, counted, and never at odds with the pixels."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import accelir
+from accelir.errors import BudgetError, CodecError, InvalidInputError
+from accelir.image import read_image
+from accelir_plugins.jpeg import JpegCodec
+
+NETWORK = "edsr-x4-f8"
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>a</note></x:xmpmeta>'
+ORIENTATION, ARTIST = 0x0112, 0x013B
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    rows, columns = np.mgrid[:48, :64]
+    return Image.fromarray(np.stack([rows * 5, columns * 3, (rows + columns) * 2], axis=2).astype(np.uint8))
+
+
+def stored(picture: Image.Image, kind: str = "JPEG", orientation: int = 1, **more: bytes) -> bytes:
+    exif = Image.Exif()
+    exif[ARTIST] = "somebody"
+    exif[ORIENTATION] = orientation
+    stream = io.BytesIO()
+    picture.save(stream, kind, exif=exif, **({"icc_profile": ICC, "xmp": XMP} | more))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_encode_keeps_what_the_picture_says(picture, kind):
+    source = stored(picture, kind)
+    encoded = accelir.encode(source, network=NETWORK, budget=accelir.Bytes(8000))
+    with Image.open(io.BytesIO(encoded.data)) as opened:
+        opened.load()
+        assert opened.info["icc_profile"] == ICC
+        if kind in ("JPEG", "WEBP"):
+            assert opened.info["xmp"] == XMP
+        if kind != "TIFF":
+            assert opened.getexif()[ARTIST] == "somebody"
+    assert len(encoded.data) <= 8000
+    assert encoded.overhead_bits + encoded.block_bits.sum() == 8 * len(encoded.data)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_in_the_pixels_or_in_the_tag_never_in_both(picture, orientation):
+    source = stored(picture, "PNG", orientation)
+    upright = read_image(source)[0]
+    assert upright.shape[:2] == ((48, 64) if orientation < 5 else (64, 48))
+    encoded = accelir.encode(source, network=NETWORK, budget=accelir.Bytes(20_000))
+    with Image.open(io.BytesIO(encoded.data)) as opened:
+        assert opened.getexif().get(ORIENTATION, 1) == 1
+        assert opened.getexif()[ARTIST] == "somebody"
+        assert np.abs(np.asarray(opened).astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_restore_turns_a_strangers_file_upright_and_keeps_its_profile(picture, orientation):
+    source = stored(picture, "JPEG", orientation, quality=95)
+    restored = accelir.restore(source, network=NETWORK)
+    from_pixels = accelir.restore(read_image(source)[0], network=NETWORK)
+    np.testing.assert_array_equal(np.asarray(restored), from_pixels)
+    assert restored.info["icc_profile"] == ICC
+    stream = io.BytesIO()
+    restored.save(stream, "PNG", **restored.info)
+    assert Image.open(stream).getexif().get(ORIENTATION, 1) == 1
+
+
+def test_metadata_counts_in_every_budget(picture):
+    source = stored(picture)
+    bare = accelir.encode(source, network=NETWORK, budget=accelir.LikeQuality(75), metadata="strip")
+    full = accelir.encode(source, network=NETWORK, budget=accelir.LikeQuality(75))
+    assert bare.data == accelir.encode(read_image(source)[0], network=NETWORK, budget=accelir.LikeQuality(75)).data
+    assert 0 < len(full.data) - len(bare.data) - len(ICC) - len(XMP) < 300
+    with pytest.raises(BudgetError):
+        accelir.encode(source, network=NETWORK, budget=accelir.Bytes(len(ICC)))
+    tight = len(full.data) - 40
+    assert len(accelir.encode(source, network=NETWORK, budget=accelir.Bytes(tight)).data) <= tight
+
+
+def test_a_long_profile_takes_several_segments(picture):
+    icc = ICC + os.urandom(150_000)
+    encoded = accelir.encode(
+        stored(picture, "PNG", icc_profile=icc), network=NETWORK, budget=accelir.Bytes(len(icc) + 9000)
+    )
+    assert Image.open(io.BytesIO(encoded.data)).info["icc_profile"] == icc
+
+
+def test_what_does_not_fit_is_refused(picture):
+    picture.info["xmp"] = b"x" * 70_000
+    with pytest.raises(CodecError, match="XMP"):
+        accelir.encode(picture, network=NETWORK, budget=accelir.Bytes(200_000))
+    with pytest.raises(InvalidInputError, match="metadata"):
+        accelir.encode(picture, network=NETWORK, budget=accelir.Bytes(9000), metadata="some")
+
+
+def test_a_profile_of_another_colour_space_is_dropped(picture):
+    gray = picture.convert("L")
+    gray.info["icc_profile"] = ICC
+    assert not read_image(gray)[1]
+    cmyk = picture.convert("CMYK")
+    cmyk.info["icc_profile"] = ICC[:16] + b"CMYK" + ICC[20:]
+    assert not read_image(cmyk)[1]
+
+
+def test_a_codec_without_a_place_for_it_says_so(picture, monkeypatch):
+    monkeypatch.delattr(JpegCodec, "embed")
+    with pytest.warns(accelir.MetadataWarning, match="jpeg"):
+        encoded = accelir.encode(stored(picture), network=NETWORK, budget=accelir.Bytes(8000))
+    assert "icc_profile" not in Image.open(io.BytesIO(encoded.data)).info
