@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,19 @@ def family(name: str, wanted: list[str] | None) -> list[IRNetwork]:
     specs = sorted((spec.width, key) for key, spec in accelir.networks().items() if spec.family == name)
     chosen = [key for _, key in specs if not wanted or key in wanted]
     return [accelir.network(key) for key in chosen]
+
+
+def fingerprints(members: Iterable[IRNetwork]) -> dict[str, dict[str, str]]:
+    """What the measured files depend on: the weights of each network, and its profile."""
+    found = {}
+    for net in members:
+        spec = accelir.profiles().get(("jpeg", net.name))
+        if spec is None:
+            raise SystemExit(f"No profile of jpeg for {net.name}.")
+        package, _, path = spec.path.partition(":")
+        profile = hashlib.sha256(files(package).joinpath(path).read_bytes()).hexdigest()[:16]
+        found[net.name] = {"weights": net.fingerprint(), "profile": profile}
+    return found
 
 
 class Measured:

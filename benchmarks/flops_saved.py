@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import LOSS, Measured, each_task, family, kernels, pictures, progress, rounded
+from common import LOSS, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
 
 import accelir
 from accelir.bench.measure import flops_saved, summarise
@@ -37,7 +37,7 @@ def main(
     settings = {
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
-        "networks": {net.name: net.fingerprint() for _, members in jobs.values() for net in members},
+        "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "estimate": estimate,
         "loss_of_the_control": LOSS,
         "psnr": "RGB, 0..255, no border",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import Measured, each_task, family, kernels, pictures, progress, rounded
+from common import Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
 
 import accelir
 from accelir.bench.measure import bytes_saved, summarise
@@ -21,8 +21,8 @@ from accelir.bench.results import ResultFile
 from accelir.network import IRNetwork
 
 ARMS = ("profile", "measured", "uniform", "plain-mse", "variance")
-PLAIN_RDO = (0.02, 0.05, 0.1)
-"""Lambdas of the plain-MSE control: the best of them, chosen on the very pictures reported on, is what counts."""
+PLAIN_OPTIONS = tuple({"rdo": rdo, "shape": shape} for rdo in (0.02, 0.05) for shape in (0.0, 1.0))
+"""Of the plain-MSE control: the best of them, chosen on the very pictures reported on, is what counts."""
 
 
 def main(
@@ -45,7 +45,7 @@ def main(
         "arms": chosen,
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
-        "networks": {net.name: net.fingerprint() for _, members in jobs.values() for net in members},
+        "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "psnr": "RGB, 0..255, no border",
     }
     command = " ".join(
@@ -94,9 +94,11 @@ def measure(
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
+        # The controls too are written with the options that the profile found best.
+        profile = accelir.profile_for("jpeg", network)
         plain = {
-            f"plain-mse {json.dumps({'rdo': rdo})}": accelir.codec("jpeg", rdo=rdo)
-            for rdo in (PLAIN_RDO if "plain-mse" in arms else ())
+            f"plain-mse {json.dumps(options)}": accelir.codec("jpeg", **options)
+            for options in (PLAIN_OPTIONS if "plain-mse" in arms else ())
         }
         for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
             started = time.perf_counter()
@@ -106,6 +108,7 @@ def measure(
                 codec=plain.get(arm, "jpeg"),
                 budget=accelir.Bytes(budget),
                 estimate=arm.partition(" ")[0],
+                profile=profile,
             )
             seconds[arm] = round(time.perf_counter() - started, 3)
             if len(encoded.data) > budget:

@@ -83,10 +83,10 @@ class StepCodec(Codec):
 
 class StepPrepared(Prepared):
     def __init__(self, codec, image):
-        self.codec, self.image, self.written = codec, image, 0
+        self.codec, self.image, self.written = codec, image, []
 
     def write(self, levels, trim=0.0):
-        self.written += 1
+        self.written.append((np.array(levels).tobytes(), trim))
         levels = self.codec.level_map(self.image, levels)
         stretch = 2 ** (self.codec.trim_slope / np.log(2) * trim) if self.codec.fine_control else 1.0
         payload = int((levels + 1).sum() * stretch)
@@ -115,7 +115,9 @@ def test_budget_is_never_exceeded_and_well_used(codec: Codec, budget: int) -> No
     encoded = fit_budget(codec, prepared, ESTIMATE, LagrangianAllocator(), budget)
     assert len(encoded.data) <= budget
     assert len(encoded.data) >= min(0.95 * budget, 10 + 64 * 12 - 1) - 3
-    assert prepared.written <= 13
+    assert len(prepared.written) <= 13
+    # No file is written twice.
+    assert len(set(prepared.written)) == len(prepared.written)
 
 
 def test_an_impossible_budget_says_the_smallest_size() -> None:
@@ -134,7 +136,18 @@ def test_budgets_resolve_to_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Bytes(0), lambda: Bytes(True), lambda: BitsPerPixel(-1), lambda: LikeQuality(0)]
+    "make",
+    [
+        lambda: Bytes(0),
+        lambda: Bytes(True),
+        lambda: Bytes("many"),
+        lambda: Bytes(float("inf")),
+        lambda: BitsPerPixel(-1),
+        lambda: BitsPerPixel("one"),
+        lambda: LikeQuality(0),
+        lambda: LikeQuality(75.5),
+        lambda: LikeQuality(None),
+    ],
 )
 def test_bad_budgets_are_refused(make) -> None:
     with pytest.raises(InvalidInputError):

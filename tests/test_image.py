@@ -10,8 +10,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from accelir.errors import DecodeError
-from accelir.image import as_image_array
+from accelir.errors import DecodeError, InvalidInputError
+from accelir.image import as_image_array, write_atomically
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), axis=2).astype(np.uint8)
 
@@ -47,3 +47,52 @@ def test_a_missing_heif_reader_is_named(heic: bytes, monkeypatch: pytest.MonkeyP
 def test_a_damaged_heic_is_a_decode_error(heic: bytes) -> None:
     with pytest.raises(DecodeError):
         as_image_array(heic[: len(heic) // 2])
+
+
+def test_a_picture_cut_short_is_a_decode_error(tmp_path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:20_000])
+    with pytest.raises(DecodeError):
+        as_image_array(tmp_path / "cut.png")
+    with Image.open(tmp_path / "cut.png") as opened, pytest.raises(DecodeError):
+        as_image_array(opened)
+
+
+def test_a_picture_of_absurd_size_is_a_decode_error(monkeypatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(GRADIENT).save(stream, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DecodeError, match="bomb"):
+        as_image_array(stream.getvalue())
+
+
+def test_modes_become_gray_or_rgb_or_are_refused() -> None:
+    picture = Image.fromarray(GRADIENT)
+    assert as_image_array(picture.convert("1")).shape == GRADIENT.shape[:2]
+    assert as_image_array(picture.convert("P")).shape == GRADIENT.shape
+    assert as_image_array(picture.convert("CMYK")).shape == GRADIENT.shape
+    assert as_image_array(picture.convert("YCbCr")).shape == GRADIENT.shape
+    assert np.array_equal(as_image_array(picture.convert("RGBA")), GRADIENT)
+    half = picture.convert("RGBA")
+    half.putalpha(128)
+    with pytest.raises(InvalidInputError, match="transparency"):
+        as_image_array(half)
+    for mode in ("I", "F", "I;16"):
+        with pytest.raises(InvalidInputError, match="8 bits"):
+            as_image_array(picture.convert("L").convert("I").convert(mode))
+    with pytest.raises(InvalidInputError, match="LAB"):
+        as_image_array(Image.new("LAB", (8, 8)))
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
+    target = tmp_path / "file"
+    write_atomically(target, b"first")
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert target.stat().st_mode == plain.stat().st_mode
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("no room")))
+    with pytest.raises(OSError, match="no room"):
+        write_atomically(target, b"second")
+    assert target.read_bytes() == b"first"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "plain"}

@@ -67,7 +67,9 @@ def test_mimounet_counts_what_its_layers_take_by_hand() -> None:
 )
 def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, multiple) -> None:
     torch.manual_seed(0)
-    photo = PHOTO[:60, :52]
+    # Larger than a tile with its margins, so that tiles really see less than the whole.
+    photo = PHOTO if field < 100 else np.random.default_rng(1).integers(0, 256, (24, 200, 3), dtype=np.uint8)
+    assert max(photo.shape) > 16 + 2 * (field // 2 + multiple)
     net = TorchNetwork(module, task, receptive_field=field, multiple=multiple)
     whole = net.restore(photo, dtype=torch.float32).astype(int)
     monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 16)
@@ -120,16 +122,46 @@ def test_squared_pull_backs_estimate_the_diagonal_of_jtj() -> None:
     assert np.abs(estimated / exact - 1).max() < 0.25
 
 
-def test_large_images_are_differentiated_in_parts(monkeypatch) -> None:
+@pytest.mark.parametrize(("module", "field", "multiple"), [(DnCNN(8, 4), 9, 1), (MIMOUNet(8, 1), 83, 4)])
+def test_large_images_are_differentiated_in_parts(monkeypatch, module, field, multiple) -> None:
+    """The energy of the gradients is where the whole image has it, row by row and column by column."""
     from accelir.profiling import sensitivity
 
     torch.manual_seed(0)
-    net = TorchNetwork(DnCNN(8, 4), Denoise(25), receptive_field=9)
-    image = PHOTO[:60, :60]
-    whole = (pull_backs(net, image, probes=40) ** 2).mean()
-    monkeypatch.setattr(sensitivity, "PATCH", 24)
-    parts = (pull_backs(net, image, probes=40) ** 2).mean()
-    assert abs(parts / whole - 1) < 0.05
+    net = TorchNetwork(module, Denoise(25), receptive_field=field, multiple=multiple)
+    image = np.zeros((40, 130, 3), np.uint8)
+    image[10:30, 20:60] = PHOTO[:20, :40]
+    whole = (pull_backs(net, image, probes=60) ** 2).mean(axis=(0, 3))
+    monkeypatch.setattr(sensitivity, "PATCH", 22)
+    parts = (pull_backs(net, image, probes=60) ** 2).mean(axis=(0, 3))
+    for axis in (0, 1):
+        assert np.abs(np.log(parts.mean(axis=axis) / whole.mean(axis=axis))).max() < 0.4
+    assert abs(parts.mean() / whole.mean() - 1) < 0.05
+
+
+def test_measuring_sensitivity_leaves_the_module_trainable() -> None:
+    net = TorchNetwork(DnCNN(8, 4), Denoise(25))
+    pull_backs(net, PHOTO[:16, :16], probes=1)
+    assert all(parameter.requires_grad for parameter in net.module.parameters())
+
+
+def test_an_output_that_is_not_the_tasks_is_refused() -> None:
+    for module, task in ((EDSR(8), Denoise(25)), (DnCNN(8), SuperResolution(4))):
+        with pytest.raises(InvalidInputError, match="promises"):
+            TorchNetwork(module, task).restore(PHOTO)
+
+
+def test_weights_of_any_shape_are_welcome() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            self.volume = nn.Conv3d(1, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.volume(self.conv(x)[:, None])[:, 0]
+
+    assert TorchNetwork(Odd(), Denoise(25)).restore(PHOTO).shape == PHOTO.shape
 
 
 def test_smoothing_keeps_constants_and_sums_inside() -> None:

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import accelir
@@ -37,6 +38,18 @@ def test_a_budget_like_a_quality_is_kept_and_used(name, quality, noisy) -> None:
     encoded = accelir.encode(image, network=network, budget=accelir.LikeQuality(quality))
     assert 0.98 * len(usual) <= len(encoded.data) <= len(usual)
     assert Image.open(io.BytesIO(encoded.data)).size == image.shape[1::-1]
+
+
+@pytest.mark.parametrize("estimate", ["profile", "uniform"])
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_a_flat_table_uses_the_budget_as_well(quality, estimate, photograph) -> None:
+    """Its steps are rounded one after the other, not all at once."""
+    image = photograph[::4, ::4]
+    codec = accelir.codec("jpeg", shape=0.0, rdo=0.02)
+    encoded = accelir.encode(
+        image, network="edsr-x4-f8", codec=codec, budget=accelir.LikeQuality(quality), estimate=estimate
+    )
+    assert len(encoded.data) >= 0.98 * len(codec.usual(np.ascontiguousarray(image), quality))
 
 
 def test_denoising_restores_better_from_our_file_than_from_either_control(photograph, noisy) -> None:
@@ -118,6 +131,26 @@ def test_a_network_without_a_profile_borrows_its_relatives_or_says_how_to_make_o
         accelir.encode(noisy[:48, :48], network=stranger, budget=accelir.BitsPerPixel(2))
 
 
+def test_a_profile_for_other_weights_is_named_as_such(noisy) -> None:
+    changed = accelir.network("dncnn-s25-f8")
+    with torch.no_grad():
+        next(changed.modules[0].parameters()).mul_(1.001)
+    with pytest.warns(ProfileWarning, match="other weights") as caught:
+        accelir.encode(noisy[:48, :48], network=changed, budget=accelir.BitsPerPixel(2))
+    assert caught[0].filename == __file__
+
+
+def test_a_profile_lends_a_control_its_options(noisy) -> None:
+    small = np.ascontiguousarray(noisy[:64, :64])
+    profile = accelir.profile_for("jpeg", "dncnn-s25-f16")
+    options = profile.header.codec_options
+    assert options != {"rdo": 0.05, "shape": 1.0}
+    arguments = {"network": "dncnn-s25-f16", "budget": accelir.BitsPerPixel(2), "estimate": "uniform"}
+    lent = accelir.encode(small, profile=profile, **arguments)
+    assert lent.data == accelir.encode(small, codec=accelir.codec("jpeg", **options), **arguments).data
+    assert lent.data != accelir.encode(small, **arguments).data
+
+
 def test_a_profile_of_another_network_is_refused(tmp_path, noisy) -> None:
     path = accelir.profile_for("jpeg", "dncnn-s25-f16").save(tmp_path / "p.safetensors")
     with pytest.raises(accelir.ProfileMismatchError):
@@ -154,3 +187,22 @@ def test_bad_arguments_get_errors_from_our_tree(noisy) -> None:
         accelir.encode(noisy, network="dncnn-s25-f9", budget=accelir.Bytes(5000))
     with pytest.raises(accelir.InvalidInputError, match="measured"):
         accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(5000), estimate="magic")
+    with pytest.raises(accelir.DecodeError, match="no_such"):
+        accelir.encode(
+            noisy, network="dncnn-s25-f8", budget=accelir.Bytes(5000), estimate="uniform", profile="no_such.safetensors"
+        )
+    with pytest.raises(accelir.InvalidInputError, match="reference"):
+        accelir.encode(
+            noisy, network="dncnn-s25-f8", budget=accelir.Bytes(5000), estimate="oracle", reference=noisy[:40]
+        )
+    with pytest.raises(accelir.InvalidInputError, match="too small"):
+        accelir.encode(reference=noisy[:3], network="edsr-x4-f8", budget=accelir.Bytes(5000))
+    with pytest.raises(accelir.InvalidInputError, match="options"):
+        accelir.profiler("standard", typo=1)
+    with pytest.raises(accelir.InvalidInputError, match="crops"):
+        accelir.profiler("standard", crops=0)
+
+
+def test_files_and_estimates_can_be_compared_and_kept_in_sets(noisy) -> None:
+    encoded = accelir.encode(noisy[:32, :32], network="dncnn-s25-f8", budget=accelir.Bytes(5000))
+    assert encoded == encoded and len({encoded, encoded}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 import accelir
+import accelir_plugins
+from accelir.allocation.lagrangian import lower_hull
 from accelir.errors import (
     DecodeError,
     InvalidInputError,
@@ -102,10 +105,14 @@ def test_an_interrupted_run_resumes(tmp_path, profile, photographs, network) -> 
         StandardProfiler(**SMALL).fit(
             accelir.codec("jpeg"), network, photographs, progress=interrupt, checkpoint=folder
         )
-    assert len(list(folder.glob("crop-*.npz"))) == SMALL["crops"]
+    assert len(list(folder.glob("crop-*.npy"))) == SMALL["crops"]
+    written = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     resumed = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs, checkpoint=folder)
     assert np.array_equal(resumed.curves.size, profile.curves.size)
-    assert not folder.exists()
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+    # Other photographs, or another network, do not resume from it.
+    StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs[::-1], checkpoint=folder)
+    assert len(list(folder.iterdir())) == 2 * SMALL["crops"]
 
 
 def test_a_profile_is_for_its_codec_and_network_only(profile, network) -> None:
@@ -133,6 +140,14 @@ def test_what_is_no_profile_is_refused(tmp_path, profile) -> None:
     newer = save_tensors(load_tensors(data), {"accelir": json.dumps(header)})
     with pytest.raises(ProfileFormatError, match="version 99"):
         Profile.load(newer)
+    tensors = load_tensors(data)
+    cut = tensors | {"curves.error": tensors["curves.error"][:, :5]}
+    for damaged in (
+        save_tensors(cut, {"accelir": profile.header.model_dump_json()}),
+        save_tensors(tensors, {"accelir": "[]"}),
+    ):
+        with pytest.raises(ProfileFormatError):
+            Profile.load(damaged)
 
 
 def test_a_gray_image_gets_a_gray_estimate(profile, photographs) -> None:
@@ -176,6 +191,31 @@ def test_harmonised_slopes_are_equal_over_groups_and_trusted_ones_are_kept() -> 
     assert np.allclose(harmonise(curves, np.ones(3), 1.0).error, error)
 
 
+def test_levels_that_measured_alike_stay_apart() -> None:
+    """Where noise would turn a curve around, neighbours are pooled, and the curve goes on falling through them."""
+    levels = np.arange(12)
+    size = 100 * 1.1**levels
+    error = 1000 * 0.8**levels
+    error[5], error[6] = error[6], error[5]
+    count = np.ones((1, 12), np.int64)
+    curves = fit_curves(BlockSamples(size[None], error[None], count), np.zeros(1, np.int32), 1)
+    assert (np.diff(curves.error[0]) < 0).all() and (np.diff(curves.size[0]) > 0).all()
+    true_slopes = (1000 * 0.8 ** levels[:-1] * 0.2) / np.diff(size)
+    for trust in (0.0, 1.0):
+        made = harmonise(curves, np.ones(1), trust)
+        slopes = -np.diff(made.error[0]) / np.diff(made.size[0])
+        assert (np.abs(np.log(slopes / true_slopes)) < 1).all()
+    flat = harmonise(Curves(size[None], np.full((1, 12), 7.0)), np.ones(1), 0.0)
+    assert (np.diff(-np.diff(flat.error[0]) / np.diff(flat.size[0])) < 0).all()
+
+
+@pytest.mark.parametrize("path", sorted(Path(accelir_plugins.__file__).parent.glob("profiles/*.safetensors")), ids=str)
+def test_shipped_curves_offer_every_level(path) -> None:
+    curves = Profile.load(path).curves
+    for size, error in zip(curves.size, curves.error, strict=True):
+        assert len(lower_hull(size, error)) == curves.size.shape[1]
+
+
 def test_measured_blocks_are_those_of_the_files(photographs) -> None:
     codec = accelir.codec("jpeg")
     image = photographs[1][:48, :64]
@@ -213,6 +253,8 @@ def test_without_gradients_nothing_is_measured(photographs) -> None:
         measure_sensitivity(accelir.codec("jpeg"), network, photographs[0][:32, :32])
     blind = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs)
     assert blind.basis is None
+    # Only blocks whose curve was measured teach the predictor their group.
+    assert blind.header.provenance["crops"] == SMALL["curve_crops"]
     assert blind.predict(photographs[0][:32, :32], accelir.codec("jpeg")).sensitivity is None
 
 

@@ -337,6 +337,24 @@ def test_the_codec_of_a_file_is_found_by_its_signature(plugin: Any) -> None:
     assert accelir.codec_for(b"\xff\xd8\xff\xe0") is not None
 
 
+def test_a_broken_codec_leaves_its_files_to_pillow(plugin: Any) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    plugin(
+        codecs_plugin(
+            CodecSpec(
+                name="png",
+                factory="accelir.no_such_module:Codec",
+                summary="A codec that is not there",
+                extensions=(".png",),
+                signatures=(png,),
+            )
+        )
+    )
+    assert accelir.codec_for(png) is None
+    with pytest.raises(accelir.PluginError):
+        accelir.codec("png")
+
+
 def test_many_threads_find_the_plugins_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = discovery.Registry()
     calls: list[int] = []

@@ -71,3 +71,10 @@ def test_senseless_parameters_are_refused(make) -> None:
 
 def test_tasks_are_equal_by_name() -> None:
     assert Denoise(25) == Denoise(25.0) != Denoise(15) and len({Denoise(25), Denoise(25)}) == 1
+
+
+def test_tasks_with_other_parameters_are_other_tasks() -> None:
+    assert Deblur() == Deblur((5, 23), 1) and Deblur().name == "deblur"
+    assert Deblur((5, 9)) != Deblur((20, 40), noise=9)
+    with pytest.raises(InvalidInputError, match="whole"):
+        SuperResolution(2.9)

@@ -143,9 +143,11 @@ def profile(
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
     if not pictures:
         raise typer.BadParameter(f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER")
-    if output.resolve() in {path.resolve() for path in pictures}:
-        raise typer.BadParameter(f"{output} is one of the photographs.", param_hint="--output")
+    for picture in pictures:
+        _protect(picture, output)
     with _plain_errors():
+        import shutil
+
         from accelir import registry
 
         net, coder = registry.network(network), registry.codec(codec)
@@ -153,6 +155,7 @@ def profile(
         with _progress() as tell:
             made = registry.profiler(profiler).fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
         made.save(output)
+        shutil.rmtree(checkpoint, ignore_errors=True)
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
 
 
@@ -167,7 +170,7 @@ def plugins(
 
         from accelir import registry
 
-        found = [record if isinstance(record, dict) else dataclasses.asdict(record) for record in registry.plugins()]
+        found = [dataclasses.asdict(record) for record in registry.plugins()]
         brought = {
             "codecs": _summaries(registry.codecs()),
             "networks": _summaries(registry.networks()),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accelir.errors import CodecError, InvalidInputError
-from accelir.image import ImageArray, block_grid, require_image, write_atomically
+from accelir.image import ImageArray, block_grid, matches, require_image, write_atomically
 from accelir.metadata import Metadata
 
 __all__ = [
@@ -30,7 +30,7 @@ LevelMap = npt.NDArray[np.int32]
 Sensitivity = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """A file, and what is known of it.
 
@@ -259,11 +259,7 @@ class Codec(ABC):
 
     def claims(self, data: bytes) -> bool:
         """Whether the leading bytes are this format's."""
-        return any(
-            len(data) >= len(signature)
-            and all(want in (have, 0x3F) for want, have in zip(signature, data, strict=False))
-            for signature in self.signatures
-        )
+        return any(matches(signature, data) for signature in self.signatures)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +22,7 @@ __all__ = [
     "ImageLike",
     "as_image_array",
     "block_grid",
+    "matches",
     "read_bytes",
     "read_image",
     "require_image",
@@ -62,16 +63,21 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         return require_image(source), Metadata()
     from PIL import Image, ImageOps
 
+    unreadable = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
     if isinstance(source, str | Path | bytes):
         data = read_bytes(source)
         hint = _prepare_heif(data)
         try:
             picture: Image.Image = Image.open(io.BytesIO(data))
             picture.load()
-        except (OSError, SyntaxError, ValueError) as error:
+        except unreadable as error:
             raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
     elif isinstance(source, Image.Image):
         picture = source
+        try:
+            picture.load()
+        except unreadable as error:
+            raise DecodeError(f"A PIL image whose file cannot be read to its end ({error}).") from error
     else:
         raise InvalidInputError(
             f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
@@ -81,10 +87,12 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         raise InvalidInputError(
             f"Pictures of mode {picture.mode!r} (over 8 bits) are not supported; convert to 8 bits."
         )
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
             raise InvalidInputError("The picture has transparency; composite it onto a background first.")
+    if picture.mode not in {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}:
+        raise InvalidInputError(f"Pictures of mode {picture.mode!r} are not supported; convert to RGB.")
     mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"
     pixels = np.ascontiguousarray(np.asarray(picture.convert(mode)))
     return pixels, Metadata.of(picture, colour=mode == "RGB")
@@ -135,18 +143,24 @@ def read_bytes(source: str | Path | bytes) -> bytes:
 def write_atomically(path: str | Path, data: bytes) -> Path:
     """Write a file whole or not at all: to a temporary one beside it, then renamed."""
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    # "x": a new file, with the permissions that any new file gets.
+    with open(temporary, "xb") as stream:
+        try:
             stream.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            stream.close()
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     return target
+
+
+def matches(signature: bytes, data: bytes) -> bool:
+    """Whether data starts with a signature, in which ``?`` (0x3F) stands for any byte."""
+    return len(data) >= len(signature) and all(
+        want in (have, 0x3F) for want, have in zip(signature, data, strict=False)
+    )
 
 
 def block_grid(image: ImageArray, block: int) -> tuple[int, int]:

@@ -19,10 +19,14 @@ def psnr_rgb(restored: ImageArray, reference: ImageArray, border: int = 0) -> fl
         border: Pixels left out at each edge.
 
     Raises:
-        InvalidInputError: The shapes differ.
+        InvalidInputError: The shapes differ, or the border leaves no pixel.
     """
     if restored.shape != reference.shape:
         raise InvalidInputError(f"PSNR needs two images of one shape; got {restored.shape} and {reference.shape}.")
+    if not 0 <= 2 * border < min(restored.shape[:2]):
+        raise InvalidInputError(
+            f"A border of {border} leaves nothing of {restored.shape[1]}x{restored.shape[0]} pixels."
+        )
     inner = (slice(border, restored.shape[0] - border), slice(border, restored.shape[1] - border))
     difference = restored[inner].astype(np.float64) - reference[inner].astype(np.float64)
     mean = float(np.mean(difference**2))

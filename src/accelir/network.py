@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -17,7 +18,7 @@ from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
 
-__all__ = ["Cost", "IRNetwork", "TorchNetwork", "channels_last", "fast_dtype"]
+__all__ = ["Cost", "IRNetwork", "Span", "TorchNetwork", "channels_last", "fast_dtype"]
 
 TILE = 512
 """Side of the input tiles of `IRNetwork.restore`, their margin not counted."""
@@ -44,6 +45,36 @@ class Cost:
     macs: int
     flops: int
     params: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """One side of a tile, in pixels of the input.
+
+    Attributes:
+        start: Of what the tile is for.
+        stop: Its end.
+        first: Of what the network sees: the margins too.
+        last: Its end.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    @property
+    def outer(self) -> slice:
+        """What the network sees."""
+        return slice(self.first, self.last)
+
+    def scaled(self, scale: int) -> slice:
+        """Where the tile goes in the output."""
+        return slice(self.start * scale, self.stop * scale)
+
+    def within(self, scale: int) -> slice:
+        """Where that lies in what the network returns."""
+        return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
 
 
 class IRNetwork(ABC):
@@ -130,13 +161,9 @@ class IRNetwork(ABC):
         scale = self.task.scale
         height, width = colour.shape[:2]
         result = np.empty((height * scale, width * scale, 3), np.uint8)
-        for top, bottom, upper, lower in self._spans(height, height * width):
-            for left, right, outer_left, outer_right in self._spans(width, height * width):
-                tile = self._run(colour[upper:lower, outer_left:outer_right], target, dtype)
-                y, x = (top - upper) * scale, (left - outer_left) * scale
-                result[top * scale : bottom * scale, left * scale : right * scale] = tile[
-                    y : y + (bottom - top) * scale, x : x + (right - left) * scale
-                ]
+        for rows, columns in self.tiles(height, width):
+            tile = self._run(colour[rows.outer, columns.outer], target, dtype)
+            result[rows.scaled(scale), columns.scaled(scale)] = tile[rows.within(scale), columns.within(scale)]
         if array.ndim == 2:
             return np.asarray(Image.fromarray(result).convert("L"))
         return result
@@ -165,23 +192,45 @@ class IRNetwork(ABC):
                 digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def _spans(self, side: int, pixels: int) -> list[tuple[int, int, int, int]]:
-        """(start, stop, outer start, outer stop) of the tiles along one side."""
-        if self.receptive_field is None and pixels <= WHOLE_IMAGE:
-            return [(0, side, 0, side)]
+    def tiles(self, height: int, width: int, side: int | None = None) -> Iterator[tuple[Span, Span]]:
+        """The tiles in which an input is restored, row by row: the rows and the columns of each.
+
+        Args:
+            height: Of the input.
+            width: Of the input.
+            side: Of the tiles without their margin; by default 512, or the whole of an image of up to one megapixel for
+                a network whose receptive field has no end.
+        """
+        tile = TILE if side is None else side
+        tile = max(tile - tile % self.multiple, self.multiple)
         margin = LOCAL_MARGIN if self.receptive_field is None else self.receptive_field // 2 + 1
         margin = -(-margin // self.multiple) * self.multiple
-        tile = TILE - TILE % self.multiple
-        return [
-            (start, min(start + tile, side), max(start - margin, 0), min(start + tile + margin, side))
-            for start in range(0, side, tile)
-        ]
+        if side is None and self.receptive_field is None and height * width <= WHOLE_IMAGE:
+            tile = max(height, width)
+        for rows in _spans(height, tile, margin):
+            for columns in _spans(width, tile, margin):
+                yield rows, columns
+
+    def check_output(self, batch: torch.Tensor, restored: torch.Tensor) -> None:
+        """Make sure that `forward` returned what the task promises.
+
+        Raises:
+            InvalidInputError: Another shape; says which.
+        """
+        count, _, height, width = batch.shape
+        expected = (count, 3, height * self.task.scale, width * self.task.scale)
+        if tuple(restored.shape) != expected:
+            raise InvalidInputError(
+                f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
+                f"promises {expected}."
+            )
 
     def _run(self, image: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
         batch = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)[None].float().div(255)
         batch = batch.to(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
             restored = self.forward(batch).float()
+        self.check_output(batch, restored)
         pixels = restored[0].mul(255).round().clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
 
@@ -229,9 +278,19 @@ class TorchNetwork(IRNetwork):
         return restored
 
 
+def _spans(side: int, tile: int, margin: int) -> list[Span]:
+    return [
+        Span(start, min(start + tile, side), max(start - margin, 0), min(start + tile + margin, side))
+        for start in range(0, side, tile)
+    ]
+
+
 def channels_last(module: nn.Module) -> nn.Module:
-    """Lay the weights out for convolution on CPUs and GPUs with matrix units, in place."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Lay the weights of 2-D convolutions out for CPUs and GPUs with matrix units, in place."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

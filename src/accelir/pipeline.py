@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from importlib.resources import files
 from pathlib import Path
@@ -58,7 +60,8 @@ def encode(
         network: A name or an instance.
         codec: A name or an instance.
         budget: `Bytes`, `BitsPerPixel` or `LikeQuality`; never exceeded.
-        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width.
+        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width. To a control
+            it only lends the codec's options that it found best.
         estimate: ``"profile"`` (no network run), ``"measured"`` (a few backward passes), one of the controls
             ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
         allocator: A name or an instance.
@@ -74,10 +77,16 @@ def encode(
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
         NotDifferentiableError: ``"measured"`` with a network without gradients.
+        CodecError: The codec cannot hold this image, or its metadata.
+        DecodeError: A path or bytes that are no picture.
         InvalidInputError: An argument of the wrong kind.
     """
     net = registry.network(network)
     coder = registry.codec(codec)
+    if not isinstance(estimate, Estimate) and estimate not in ("profile", "measured", *CONTROLS):
+        raise InvalidInputError(
+            f"An estimate is 'profile', 'measured', {', '.join(map(repr, CONTROLS))} or an Estimate; got {estimate!r}."
+        )
     if not isinstance(budget, Budget):
         raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
     if metadata not in ("keep", "strip"):
@@ -86,7 +95,10 @@ def encode(
     if image is None:
         if clean is None:
             raise InvalidInputError("encode() needs an image, or reference= to make it from.")
-        array = net.task.degrade(net.task.crop(clean), np.random.default_rng(0))
+        cropped = net.task.crop(clean)
+        if 0 in cropped.shape:
+            raise InvalidInputError(f"A reference of shape {clean.shape} is too small for {net.task.name!r}.")
+        array = net.task.degrade(cropped, np.random.default_rng(0))
     else:
         array, kept = read_image(image)
     if metadata == "strip":
@@ -97,8 +109,7 @@ def encode(
         )
         kept = Metadata()
     limit = budget.resolve(array, coder, kept)
-    needs_profile = isinstance(estimate, str) and estimate not in CONTROLS
-    known = _find_profile(profile, coder, net, required=estimate == "profile") if needs_profile else None
+    known = _find_profile(profile, estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.header.codec_options)
     guess = _estimate(estimate, coder, net, array, clean, known)
@@ -168,15 +179,17 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         ProfileNotFoundError: There is none; says the command that makes one.
     """
     coder, net = registry.codec(codec), registry.network(network)
-    own = registry.profiles().get((coder.name, net.name))
+    installed = registry.profiles()
+    own = installed.get((coder.name, net.name))
     if own is not None:
-        loaded = Profile.load(_resource(own.path))
+        loaded = _installed_profile(own.path)
         if loaded.header.fingerprint == net.fingerprint():
+            loaded.check(coder, net)
             return loaded
     specs = registry.networks()
     relatives = [
         (abs(np.log(specs[name].width / net.width)), name)
-        for of_codec, name in registry.profiles()
+        for of_codec, name in installed
         if of_codec == coder.name and name in specs and specs[name].family == net.family and specs[name].width
         if net.width
     ]
@@ -188,23 +201,37 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
             "and pass it as profile=."
         )
     nearest = min(relatives)[1]
-    warnings.warn(f"No profile for {net.name!r}; that of {nearest!r} stands in.", ProfileWarning, stacklevel=3)
-    return Profile.load(_resource(registry.profiles()[coder.name, nearest].path))
+    known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
+    stand_in = "it" if nearest == net.name else f"that of {nearest!r}"
+    warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=_outside())
+    found = _installed_profile(installed[coder.name, nearest].path)
+    found.check(coder)
+    return found
+
+
+def _outside() -> int:
+    """The stacklevel of whoever called into this module."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        level, frame = level + 1, frame.f_back
+    return level - 1
 
 
 def _find_profile(
-    profile: Profile | str | Path | None, codec: Codec, network: IRNetwork, *, required: bool
+    profile: Profile | str | Path | None, estimate: str | Estimate, codec: Codec, network: IRNetwork
 ) -> Profile | None:
-    if profile is None:
+    if profile is not None:
+        loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
+        loaded.check(codec, network)
+        return loaded
+    if estimate == "profile":
+        return profile_for(codec, network)
+    if estimate == "measured":
         try:
             return profile_for(codec, network)
         except ProfileNotFoundError:
-            if required:
-                raise
             return None
-    loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
-    loaded.check(codec, network)
-    return loaded
+    return None
 
 
 def _estimate(
@@ -226,6 +253,7 @@ def _estimate(
     return control_estimate(wanted, codec, network, image, reference)
 
 
-def _resource(path: str) -> bytes:
+@functools.lru_cache(maxsize=16)
+def _installed_profile(path: str) -> Profile:
     package, _, relative = path.partition(":")
-    return files(package).joinpath(relative).read_bytes()
+    return Profile.load(files(package).joinpath(relative).read_bytes())

@@ -23,6 +23,7 @@ from accelir.hookspecs import (
     Spec,
     TaskSpec,
 )
+from accelir.image import matches
 
 if TYPE_CHECKING:
     import torch
@@ -154,13 +155,14 @@ def allocator(name: str | Allocator, **options: Any) -> Allocator:
 def codec_for(data: bytes) -> Codec | None:
     """The codec whose signature a file starts with, or None.
 
-    A codec that cannot be made because a package is missing claims nothing: Pillow may still open the file.
+    A codec that cannot be made, because a package is missing or its plugin is broken, claims nothing: Pillow may still
+    open the file. `codec` says what is wrong with it.
     """
     for name, spec in codecs().items():
-        if any(_matches(signature, data) for signature in spec.signatures):
+        if any(matches(signature, data) for signature in spec.signatures):
             try:
                 return codec(name)
-            except MissingDependencyError:
+            except (MissingDependencyError, PluginError):
                 continue
     return None
 
@@ -213,6 +215,10 @@ def _make(noun: str, name: str, options: dict[str, Any]) -> Any:
     try:
         factory = _resolve(spec.factory)
         return factory(**{**spec.options, **options})
+    except TypeError as error:
+        if not options:
+            raise
+        raise InvalidInputError(f"{what} does not take these options: {error}.") from error
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name and _is_within(spec.factory, error.name):
             raise PluginError(f"{what} names a factory that does not exist: {spec.factory}.") from error
@@ -240,10 +246,3 @@ def _unknown(noun: str, name: str, table: Mapping[Any, AnySpec]) -> str:
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"No {noun} named {name!r}. Installed: {', '.join(sorted(table)) or 'none'}.{guess}"
-
-
-def _matches(signature: bytes, data: bytes) -> bool:
-    """Whether data starts with a signature in which ``?`` (0x3F) stands for any byte."""
-    return len(data) >= len(signature) and all(
-        want in (have, 0x3F) for want, have in zip(signature, data, strict=False)
-    )

@@ -61,8 +61,8 @@ class SuperResolution(Task):
     """
 
     def __init__(self, scale: int) -> None:
-        if scale < 2:
-            raise InvalidInputError(f"Super-resolution needs a scale of 2 or more; got {scale}.")
+        if scale < 2 or int(scale) != scale:
+            raise InvalidInputError(f"Super-resolution needs a whole scale of 2 or more; got {scale}.")
         self.scale = int(scale)
         self.name = f"sr-x{self.scale}"
 
@@ -110,7 +110,8 @@ class Deblur(Task):
             raise InvalidInputError(f"Blur extent must be 0 < smallest <= largest pixels; got {extent}.")
         self.extent = extent
         self.noise = float(noise)
-        self.name = "deblur"
+        default = (tuple(self.extent), self.noise) == ((5.0, 23.0), 1.0)
+        self.name = "deblur" if default else f"deblur-e{extent[0]:g}to{extent[1]:g}-n{self.noise:g}"
 
     def degrade(self, reference: Array, rng: np.random.Generator) -> Array:
         return self.degrade_with(reference, camera_shake_kernel(rng, self.extent), rng)

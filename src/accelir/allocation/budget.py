@@ -35,6 +35,11 @@ GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it in time."""
 
 
+def _as_number(value: object) -> float:
+    """As a float; NaN for what is no number."""
+    return float(value) if isinstance(value, int | float | np.number) and not isinstance(value, bool) else np.nan
+
+
 class Budget(ABC):
     """What a file may take."""
 
@@ -54,8 +59,8 @@ class Bytes(Budget):
     count: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or int(self.count) != self.count or self.count < 1:
-            raise InvalidInputError(f"A budget is 1 byte or more; got {self.count!r}.")
+        if not (_as_number(self.count).is_integer() and self.count >= 1):
+            raise InvalidInputError(f"A budget is a whole number of bytes, 1 or more; got {self.count!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         return int(self.count)
@@ -72,8 +77,8 @@ class BitsPerPixel(Budget):
     bits: float
 
     def __post_init__(self) -> None:
-        if not (self.bits > 0 and np.isfinite(self.bits)):
-            raise InvalidInputError(f"Bits per pixel are more than 0; got {self.bits}.")
+        if not (_as_number(self.bits) > 0 and np.isfinite(self.bits)):
+            raise InvalidInputError(f"Bits per pixel are a number above 0; got {self.bits!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         return max(1, int(self.bits * image.shape[0] * image.shape[1] / 8))
@@ -90,11 +95,11 @@ class LikeQuality(Budget):
     quality: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise InvalidInputError(f"Quality is 1 to 100; got {self.quality}.")
+        if not (_as_number(self.quality).is_integer() and 1 <= self.quality <= 100):
+            raise InvalidInputError(f"Quality is a whole number from 1 to 100; got {self.quality!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
-        usual = codec.usual(image, self.quality)
+        usual = codec.usual(image, int(self.quality))
         return len(codec.embed(usual, metadata) if metadata else usual)
 
 
@@ -116,28 +121,34 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     """
     finest = len(codec.levels) - 1
     search = _Search(budget)
-    levels: LevelMap = allocator.allocate(estimate, 8 * budget)
-    for _ in range(COARSE_WRITES if codec.fine_control else WRITES):
-        if codec.fine_control and np.ptp(levels) == 1:
+
+    def propose(bits: int) -> LevelMap:
+        proposed = allocator.allocate(estimate, bits)
+        if codec.fine_control and np.ptp(proposed) == 1:
             # Neighbouring levels that only use up the bits are what the fine control does better.
-            levels = np.full_like(levels, round(float(levels.mean())))
+            return np.full_like(proposed, round(float(proposed.mean())))
+        return proposed
+
+    levels = propose(8 * budget)
+    most = COARSE_WRITES if codec.fine_control else WRITES
+    for count in range(1, most + 1):
         encoded = prepared.write(levels)
         foreseen = float(estimate.curves.size[estimate.groups, levels].sum())
         log_bits = search.add(float(np.log(max(foreseen, 1.0))), encoded, slope=1.0)
         enough = abs(search.gap(encoded)) < NEAR if codec.fine_control else search.filled >= codec.fill
-        if enough or search.exhausted(finest if not codec.fine_control else None):
+        if enough or count == most or search.exhausted(finest if not codec.fine_control else None):
             break
-        proposed = allocator.allocate(estimate, round(float(np.exp(min(log_bits, 40.0)))))
+        proposed = propose(round(float(np.exp(min(log_bits, 40.0)))))
         if np.array_equal(proposed, levels):
             break
         levels = proposed
     if codec.fine_control:
         search.restart()
-        trim = 0.0
+        trim = search.add(0.0, encoded, slope=codec.trim_slope)
         for _ in range(WRITES - COARSE_WRITES):
-            trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
             if search.filled >= GOAL or search.exhausted(None):
                 break
+            trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
     if not search.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
         search.restart()

@@ -31,18 +31,27 @@ def control_estimate(
     Raises:
         InvalidInputError: The oracle without a reference, or an unknown name.
     """
+    if name not in CONTROLS:
+        raise InvalidInputError(f"No control named {name!r}; there are {', '.join(map(repr, CONTROLS))}.")
     rows, columns = block_grid(image, codec.block(image))
     own = np.arange(rows * columns, dtype=np.int32)
     if name == "oracle":
         if reference is None:
             raise InvalidInputError('estimate="oracle" needs reference=, the clean original.')
         sensitivity = measure_sensitivity(codec, network, image) if network.differentiable else None
-        side = codec.block(image) * network.task.scale
+        clean = network.task.crop(reference)
+        scale = network.task.scale
+        if clean.shape != (image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]):
+            raise InvalidInputError(
+                f"The reference of shape {reference.shape} does not belong to an image of shape {image.shape} at scale "
+                f"{scale}."
+            )
+        side = codec.block(image) * scale
         samples = measure_blocks(
             codec,
             codec.prepare(image, sensitivity=sensitivity),
             (rows, columns),
-            lambda decoded: block_errors(network.restore(decoded), network.task.crop(reference), side),
+            lambda decoded: block_errors(network.restore(decoded), clean, side),
             jitter=0,
         )
         return Estimate(own.reshape(rows, columns), fit_curves(samples, own, len(own)), sensitivity)
@@ -58,10 +67,6 @@ def control_estimate(
         return Estimate(single.reshape(rows, columns), fit_curves(samples, single, 1))
     if name == "variance":
         samples.error[:] *= _masking(image, codec.block(image)).reshape(-1, 1)
-    elif name != "plain-mse":
-        raise InvalidInputError(
-            f"No estimate named {name!r}: it is 'profile', 'measured', {', '.join(map(repr, CONTROLS))} or an Estimate."
-        )
     return Estimate(own.reshape(rows, columns), fit_curves(samples, own, len(own)))
 
 

@@ -89,21 +89,19 @@ def fit_curves(samples: BlockSamples, groups: npt.NDArray[np.int32], group_count
         groups: int (N,).
         group_count: G; a group without blocks gets the mean of all.
     """
-    from sklearn.isotonic import isotonic_regression
-
-    levels = np.arange(samples.size.shape[1])
-    curves = np.zeros((2, group_count, len(levels)))
+    levels = samples.size.shape[1]
+    sums = np.zeros((3, group_count, levels))
+    for row, values in enumerate((samples.size, samples.error, samples.count)):
+        np.add.at(sums[row], groups, values)
+    missing = sums[2].sum(axis=1) == 0
+    sums[:, missing] = sums.sum(axis=1, keepdims=True)
+    size, error = np.empty((2, group_count, levels))
     for group in range(group_count):
-        members = groups == group
-        if not members.any():
-            members = np.ones_like(members)
-        count = samples.count[members].sum(axis=0)
-        known = count > 0
-        for row, (values, rising) in enumerate([(samples.size, True), (samples.error, False)]):
-            mean = values[members].sum(axis=0)[known] / count[known]
-            smooth = isotonic_regression(mean, sample_weight=count[known].astype(np.float64), increasing=rising)
-            curves[row, group] = np.interp(levels, levels[known], smooth)
-    return Curves(curves[0], curves[1])
+        known = np.flatnonzero(sums[2, group])
+        weights = sums[2, group, known]
+        size[group] = _rising(known, sums[0, group, known] / weights, weights, levels)
+        error[group] = -_rising(known, -sums[1, group, known] / weights, weights, levels)
+    return Curves(size, error)
 
 
 def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> Curves:
@@ -119,17 +117,50 @@ def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> 
 
     Returns:
         Sizes that grow at every level, by a hundredth of the mean growth at least; errors with the new slopes, the
-        finest level's kept.
+        finest level's kept. The common slopes fall from level to level, by no more than a half.
     """
     bits = np.diff(curves.size, axis=1)
     bits = np.maximum(bits, 0.01 * bits.mean(axis=0) + 1e-9)
-    drops = np.maximum(-np.diff(curves.error, axis=1), 1e-9)
+    drops = np.maximum(-np.diff(curves.error, axis=1), 0)
     weights = shares[:, None] / shares.sum()
-    common = (drops * weights).sum(axis=0) / (bits * weights).sum(axis=0)
-    # Strictly falling, so that every level is a corner of the hull and one slope picks one level.
-    common = np.minimum.accumulate(common) * (1 - 1e-5 * np.arange(len(common)))
-    slopes = common ** (1 - trust) * (drops / bits) ** trust
+    growth = (bits * weights).sum(axis=0)
+    least = 1e-6 * float(curves.error.max() / curves.size.max()) + 1e-12
+    common = _falling_slopes((drops * weights).sum(axis=0), growth, least)
+    own = np.maximum(drops / bits, 1e-3 * common)
+    slopes = common ** (1 - trust) * own**trust
     falling = np.cumsum((slopes * bits)[:, ::-1], axis=1)[:, ::-1]
     error = curves.error[:, -1:] + np.concatenate([falling, np.zeros((len(falling), 1))], axis=1)
     size = curves.size[:, :1] + np.concatenate([np.zeros((len(bits), 1)), np.cumsum(bits, axis=1)], axis=1)
     return Curves(size, error)
+
+
+def _rising(
+    known: npt.NDArray[np.int64], values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
+    """A rising curve over all levels through noisy values at some of them.
+
+    Where noise would make it fall, neighbours are pooled; a pooled run stands for its middle, so that the curve goes on
+    rising through it.
+    """
+    if (np.diff(values) > 0).all():
+        return np.interp(np.arange(count), known, values)
+    from sklearn.isotonic import isotonic_regression
+
+    pooled = isotonic_regression(values, sample_weight=weights)
+    starts = np.flatnonzero(np.diff(pooled, prepend=-np.inf) > 0)
+    middles = np.add.reduceat(known * weights, starts) / np.add.reduceat(weights, starts)
+    # The ends stay where they are: half a run is flat there.
+    return np.interp(np.arange(count), middles, pooled[starts])
+
+
+def _falling_slopes(
+    drops: npt.NDArray[np.float64], growth: npt.NDArray[np.float64], least: float
+) -> npt.NDArray[np.float64]:
+    """Slopes of the convex minorant of error over size, strictly falling: one slope picks one level."""
+    from sklearn.isotonic import isotonic_regression
+
+    slopes = isotonic_regression(drops / growth, sample_weight=growth, increasing=False)
+    slopes = np.maximum(slopes, least)
+    for level in range(1, len(slopes)):
+        slopes[level] = max(slopes[level], slopes[level - 1] / 2)
+    return np.asarray(slopes * (1 - 1e-5 * np.arange(len(slopes))))

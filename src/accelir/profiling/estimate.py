@@ -13,7 +13,7 @@ from accelir.errors import InvalidInputError
 __all__ = ["Curves", "Estimate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curves:
     """How size and restored error of a group's blocks move with the level.
 
@@ -34,7 +34,7 @@ class Curves:
             raise InvalidInputError("Curves hold a value that is not finite.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """What encoding goes by for one image.
 

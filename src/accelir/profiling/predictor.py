@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, block_grid
 from accelir.network import channels_last, fast_dtype
 
@@ -28,6 +29,8 @@ class PredictorNet(nn.Module):
 
     def __init__(self, block: int, coefficients: int, groups: int) -> None:
         super().__init__()
+        if block < 4 or block & (block - 1):
+            raise InvalidInputError(f"The predictor looks at blocks of 4, 8, 16, ... pixels; got {block}.")
         self.block = block
         self.coefficients = coefficients
         layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 32, 4, 4), nn.ReLU()]
@@ -94,7 +97,6 @@ def train_predictor(
     group_count: int,
     block: int,
     *,
-    weights: npt.NDArray[np.float32],
     steps: int = 1500,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
@@ -107,19 +109,18 @@ def train_predictor(
         groups: int32 (rows, cols) for each image.
         group_count: G.
         block: Side of a block in pixels.
-        weights: float32 (R,): how much an error in each coefficient matters.
         steps: Optimiser steps.
-        seed: Of initialisation and batches.
+        seed: Of initialisation and batches; the state of torch's own generator is left as it was.
         report: Called as ``report(step, steps)``.
     """
-    torch.manual_seed(seed)
-    net = PredictorNet(block, coefficients[0].shape[-1], group_count)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = PredictorNet(block, coefficients[0].shape[-1], group_count)
     channels_last(net)
     fast = fast_dtype(torch.device("cpu")) is torch.bfloat16
     inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     wanted = torch.from_numpy(np.stack(coefficients)).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack(groups)).long()
-    importance = torch.from_numpy(weights)[None, :, None, None]
     with torch.no_grad():
         net.sensitivity.bias.data[:] = wanted.mean(dim=(0, 2, 3))  # type: ignore[union-attr]
     optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
@@ -141,7 +142,7 @@ def train_predictor(
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             predicted, scores = net(batch.float().div(255).to(memory_format=torch.channels_last))
         predicted, scores = predicted.float(), scores.float()
-        loss = ((predicted - target) ** 2 * importance).mean() + 0.1 * nn.functional.cross_entropy(scores, label)
+        loss = ((predicted - target) ** 2).mean() + 0.1 * nn.functional.cross_entropy(scores, label)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)

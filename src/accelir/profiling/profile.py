@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from accelir.codec import Codec
-from accelir.errors import ProfileFormatError, ProfileMismatchError
+from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
 from accelir.network import IRNetwork
 from accelir.profiling.estimate import Curves, Estimate
@@ -46,7 +46,7 @@ class ProfileHeader(BaseModel):
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Basis:
     """A low-dimensional description of log-sensitivities.
 
@@ -67,7 +67,7 @@ class Basis:
         return np.exp(coefficients @ self.directions + self.mean).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """What profiling learned for a (codec, network) pair.
 
@@ -76,7 +76,8 @@ class Profile:
         curves: Of the groups.
         predictor: Tells group and sensitivity from pixels.
         basis: Of the sensitivities; None for a codec without coefficients or a network without gradients.
-        group_sensitivity: float32 (G, K): geometric mean of each group, or None.
+        group_sensitivity: float32 (G, K): geometric mean of each group, to look at (prediction is block by block), or
+            None.
     """
 
     header: ProfileHeader
@@ -172,15 +173,21 @@ class Profile:
             net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size))
             net.load_state_dict(weights)
             group_sensitivity = tensors.get("group_sensitivity")
-        except (SafetensorError, KeyError, TypeError, ValidationError, json.JSONDecodeError, RuntimeError) as error:
+        except ProfileFormatError:
+            raise
+        except InvalidInputError as error:
+            raise ProfileFormatError(f"A damaged profile: {error}") from error
+        except (
+            SafetensorError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             raise ProfileFormatError(f"Not an accelir profile: {error}.") from error
-        return cls(
-            header,
-            curves,
-            Predictor(net.eval()),
-            basis,
-            None if group_sensitivity is None else group_sensitivity.numpy(),
-        )
+        of_groups = None if group_sensitivity is None else group_sensitivity.numpy()
+        return cls(header, curves, Predictor(net.eval()), basis, of_groups)
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         yield "curves.size", self.curves.size

@@ -18,7 +18,8 @@ from accelir.image import ImageArray, ImageLike, as_image_array, block_grid
 from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
-from accelir.profiling.predictor import train_predictor
+from accelir.profiling.estimate import Curves
+from accelir.profiling.predictor import Predictor, train_predictor
 from accelir.profiling.profile import Basis, Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
 
@@ -45,9 +46,10 @@ class Profiler(ABC):
         Args:
             codec: To write files with.
             network: To restore with.
-            images: Clean references, large enough for the network's inputs; at least two.
+            images: Clean references, at least one.
             progress: Called as ``progress(done, total, what)``.
-            checkpoint: Folder that keeps what was measured, so that an interrupted run resumes; removed at the end.
+            checkpoint: Folder that keeps what was measured, so that an interrupted run resumes. It may be removed
+                once the profile is saved.
         """
 
 
@@ -65,7 +67,7 @@ class StandardProfiler(Profiler):
         groups: Number of block groups.
         coefficients: Numbers that describe a block's sensitivity.
         crops: Crops to measure, spread over the images.
-        side: Side of the crops in input pixels.
+        side: Side of the crops in input pixels, rounded up to whole blocks.
         probes: Backward passes per crop.
         curve_crops: How many of the crops get their curves measured.
         tuning_crops: How many of the crops the codec's tunings are compared on; 0 keeps the codec's default.
@@ -89,6 +91,9 @@ class StandardProfiler(Profiler):
         trust: float = 0.0,
         seed: int = 0,
     ) -> None:
+        for name, value in (("groups", groups), ("coefficients", coefficients), ("crops", crops), ("side", side)):
+            if value < 1:
+                raise InvalidInputError(f"A profiler's {name} is 1 or more; got {value}.")
         self.groups = groups
         self.coefficients = coefficients
         self.crops = crops
@@ -117,31 +122,21 @@ class StandardProfiler(Profiler):
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
         basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
         measured = self._curves(codec, network, samples[: self.curve_crops], sensitivities, tell)
-        groups = self._group(described, measured, len(samples))
+        if basis is None:
+            # Nothing but its curve tells a block's group.
+            samples, described = samples[: self.curve_crops], described[: self.curve_crops]
+        groups = self._group(described, measured)
         shape = described[0].shape[:2]
-        curves = fit_curves(measured, groups[: len(measured.size)], self.groups)
-        if basis is not None:
-            shares = np.bincount(groups, minlength=self.groups).astype(np.float64)
-            curves = harmonise(curves, shares, self.trust)
-        per_image = [part.reshape(shape) for part in np.split(groups, len(samples))]
         predictor = train_predictor(
             [sample.image for sample in samples],
             described,
-            per_image,
+            [part.reshape(shape) for part in np.split(groups, len(samples))],
             self.groups,
             block,
-            weights=np.ones(described[0].shape[-1], np.float32),
             steps=self.predictor_steps,
             seed=self.seed,
             report=lambda done, total: tell(done, total, "training the predictor"),
         )
-        group_sensitivity = None
-        if basis is not None:
-            flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
-            centres = np.stack(
-                [flat[groups == g].mean(0) if (groups == g).any() else flat.mean(0) for g in range(self.groups)]
-            )
-            group_sensitivity = basis.restore(centres[None])[0]
         header = ProfileHeader(
             codec=codec.name,
             codec_version=codec.version,
@@ -153,12 +148,29 @@ class StandardProfiler(Profiler):
             fingerprint=network.fingerprint(),
             provenance={"crops": len(samples), "side": self.side, "probes": self.probes, "seed": self.seed},
         )
-        if checkpoint is not None and checkpoint.exists():
-            for file in checkpoint.glob("crop-*.npz"):
-                file.unlink()
-            if not any(checkpoint.iterdir()):
-                checkpoint.rmdir()
-        return Profile(header, curves, predictor, basis, group_sensitivity)
+        curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
+        return Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
+
+    def _group_sensitivity(
+        self, basis: Basis | None, described: list[npt.NDArray[np.float32]], groups: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32] | None:
+        if basis is None:
+            return None
+        flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
+        members = [flat[groups == group] for group in range(self.groups)]
+        centres = [own.mean(axis=0) if len(own) else flat.mean(axis=0) for own in members]
+        return basis.restore(np.stack(centres)[None])[0]
+
+    def _curves_as_predicted(
+        self, predictor: Predictor, samples: Sequence[_Sample], measured: BlockSamples, *, harmonised: bool
+    ) -> Curves:
+        """The curves of the groups as the predictor tells them, since that is how they will be used."""
+        told = [predictor.predict(sample.image)[1].ravel() for sample in samples[: self.curve_crops]]
+        groups = np.concatenate(told)
+        curves = fit_curves(measured, groups, self.groups)
+        if not harmonised:
+            return curves
+        return harmonise(curves, np.bincount(groups, minlength=self.groups).astype(np.float64), self.trust)
 
     def _measure(
         self, codec: Codec, network: IRNetwork, images: Sequence[ImageLike], tell: Progress, checkpoint: Path | None
@@ -167,37 +179,37 @@ class StandardProfiler(Profiler):
             raise InvalidInputError("Profiling needs at least one image.")
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
-        identity = hashlib.sha256(
-            f"{network.fingerprint()} {self.side} {self.probes} {self.seed}".encode()
-        ).hexdigest()[:12]
         order = np.random.default_rng(self.seed).permutation(len(images))
+        differentiated = network.differentiable and codec.project(np.zeros((1, 1, 3), np.float32)) is not None
         samples = []
         for number in range(self.crops):
             tell(number, self.crops, "measuring sensitivities")
-            file = None if checkpoint is None else checkpoint / f"crop-{identity}-{number:04}.npz"
-            if file is not None and file.exists():
-                with np.load(file) as kept:
-                    gradients = kept["gradients"].astype(np.float32) if kept["gradients"].size else None
-                    samples.append(_Sample(kept["reference"], kept["image"], gradients))
-                continue
             rng = np.random.default_rng([self.seed, number])
-            reference = self._crop(as_image_array(images[order[number % len(images)]]), network, rng)
+            reference = self._crop(as_image_array(images[order[number % len(images)]]), codec, network, rng)
             image = np.ascontiguousarray(network.task.degrade(reference, rng))
-            gradients = None
-            if network.differentiable and codec.project(np.zeros((1, 1, 3), np.float32)) is not None:
-                gradients = pull_backs(network, image, probes=self.probes, seed=number)
+            if not differentiated:
+                samples.append(_Sample(reference, image, None))
+                continue
+            file = None
+            if checkpoint is not None:
+                identity = hashlib.sha256(image.tobytes() + f"{network.fingerprint()} {self.probes} {number}".encode())
+                file = checkpoint / f"crop-{number:04}-{identity.hexdigest()[:16]}.npy"
+            if file is not None and file.exists():
+                samples.append(_Sample(reference, image, np.load(file)))
+                continue
+            gradients = pull_backs(network, image, probes=self.probes, seed=number)
             samples.append(_Sample(reference, image, gradients))
             if file is not None:
-                kept = gradients.astype(np.float32) if gradients is not None else np.zeros(0, np.float32)
-                temporary = file.with_suffix(".tmp.npz")
-                np.savez(temporary, reference=reference, image=image, gradients=kept)
+                temporary = file.with_suffix(".tmp.npy")
+                np.save(temporary, gradients)
                 temporary.replace(file)
         return samples
 
-    def _crop(self, reference: ImageArray, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
-        side = self.side * network.task.scale
+    def _crop(self, reference: ImageArray, codec: Codec, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
         if reference.ndim == 2:
             reference = np.repeat(reference[:, :, None], 3, axis=2)
+        block = codec.block(np.zeros((self.side, self.side, 3), np.uint8))
+        side = -(-self.side // block) * block * network.task.scale
         height, width = reference.shape[:2]
         if height < side or width < side:
             reference = np.pad(
@@ -214,8 +226,11 @@ class StandardProfiler(Profiler):
         return None if sample.gradients is None else sensitivity_from_gradients(codec, sample.gradients)
 
     def _tune(self, codec: Codec, network: IRNetwork, samples: Sequence[_Sample], tell: Progress) -> dict[str, Any]:
-        """The tuning whose files restore best at the sizes of the default's, at three levels."""
-        if len(codec.tunings) < 2 or not samples:
+        """The tuning whose files restore best at the sizes of the default's, at three levels.
+
+        Only a fine control brings files to one size; without it the codec keeps its default.
+        """
+        if len(codec.tunings) < 2 or not samples or not codec.fine_control:
             return dict(codec.tunings[0])
         last = len(codec.levels) - 1
         gains = np.zeros((len(codec.tunings), len(samples)))
@@ -228,7 +243,7 @@ class StandardProfiler(Profiler):
                 for place, level in enumerate((last * 5 // 14, last // 2, last * 9 // 14)):
                     if index == 0:
                         targets.append(len(prepared.write(level).data))
-                    encoded = _at_size(prepared, level, targets[place])
+                    encoded = _at_size(prepared, level, targets[place], codec.trim_slope)
                     restored = network.restore(variant.decode(encoded.data))
                     gains[index, number] += psnr_rgb(restored, sample.reference) / 3
         means = (gains - gains[0]).mean(axis=1)
@@ -276,9 +291,7 @@ class StandardProfiler(Profiler):
             np.concatenate([part.count for part in parts]),
         )
 
-    def _group(
-        self, described: list[npt.NDArray[np.float32]], measured: BlockSamples, count: int
-    ) -> npt.NDArray[np.int32]:
+    def _group(self, described: list[npt.NDArray[np.float32]], measured: BlockSamples) -> npt.NDArray[np.int32]:
         """Cluster by sensitivity and measured curve; blocks without a curve join the nearest centre by sensitivity."""
         from sklearn.cluster import KMeans
 
@@ -294,6 +307,10 @@ class StandardProfiler(Profiler):
         curves = (curves - curves.mean(axis=0)) / (curves.std(axis=0) + 1e-9)
         n = len(measured.size)
         features = np.concatenate([flat[:n], curves], axis=1)
+        if n < self.groups:
+            raise InvalidInputError(
+                f"{self.groups} groups need as many blocks; the crops have {n}. Take larger crops, or more of them."
+            )
         model = KMeans(self.groups, n_init=4, random_state=self.seed).fit(features)
         groups = np.empty(len(flat), np.int32)
         groups[:n] = model.labels_
@@ -304,7 +321,7 @@ class StandardProfiler(Profiler):
         return groups
 
 
-def _at_size(prepared: Prepared, level: int, size: int) -> Encoded:
+def _at_size(prepared: Prepared, level: int, size: int, slope: float) -> Encoded:
     """The file at a level whose size is nearest to ``size`` by trimming: a secant of at most five writes."""
     trim = 0.0
     best = encoded = prepared.write(level, trim)
@@ -312,7 +329,7 @@ def _at_size(prepared: Prepared, level: int, size: int) -> Encoded:
         ratio = np.log(size / len(encoded.data))
         if abs(ratio) < 0.004:
             break
-        trim += float(ratio) / 0.12
+        trim += float(ratio) / slope
         encoded = prepared.write(level, trim)
         if abs(len(encoded.data) - size) < abs(len(best.data) - size):
             best = encoded

@@ -89,33 +89,23 @@ def _pull_back(network: IRNetwork, colour: ImageArray, generator: torch.Generato
     """J^T z for one random z: float32 (H, W, 3)."""
     height, width = colour.shape[:2]
     gradient = np.zeros(colour.shape, np.float32)
-    margin = min((network.receptive_field or 64) // 2 + 1, 64)
-    step = PATCH if max(height, width) > PATCH + 2 * margin else max(height, width)
     scale = network.task.scale
     device = network.device
     bfloat16 = fast_dtype(device) is torch.bfloat16
     for module in network.modules:
-        channels_last(module.eval().requires_grad_(False))
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            # Every output pixel is probed once: each part's z lives on its own outputs, and its gradient is added
-            # wherever those outputs look.
-            upper, lower = max(top - margin, 0), min(top + step + margin, height)
-            west, east = max(left - margin, 0), min(left + step + margin, width)
-            part = torch.from_numpy(np.array(colour[upper:lower, west:east])).to(device)
-            batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
-            batch.requires_grad_(True)
-            with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                restored = network.forward(batch).float()
-            signs = torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1)
-            inside = torch.zeros_like(signs)
-            bottom, right = min(top + step, height), min(left + step, width)
-            inside[
-                :,
-                :,
-                (top - upper) * scale : (bottom - upper) * scale,
-                (left - west) * scale : (right - west) * scale,
-            ] = 1
-            (pulled,) = torch.autograd.grad(restored, batch, (signs * inside).to(device))
-            gradient[upper:lower, west:east] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
+        channels_last(module.eval())
+    # Every output pixel is probed once: each tile's z lives on its own outputs, and its gradient is added wherever
+    # those outputs look.
+    for rows, columns in network.tiles(height, width, PATCH):
+        part = torch.from_numpy(np.array(colour[rows.outer, columns.outer])).to(device)
+        batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
+        batch.requires_grad_(True)
+        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            restored = network.forward(batch).float()
+        network.check_output(batch, restored)
+        signs = torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1)
+        inside = torch.zeros_like(signs)
+        inside[:, :, rows.within(scale), columns.within(scale)] = 1
+        (pulled,) = torch.autograd.grad(restored, batch, (signs * inside).to(device))
+        gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
     return gradient

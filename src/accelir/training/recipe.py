@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from accelir.errors import InvalidInputError
 from accelir.network import channels_last, fast_dtype
 from accelir.training.data import Source
 
@@ -129,6 +130,8 @@ def train(
         with torch.no_grad():
             for target, source in zip(average.parameters(), module.parameters(), strict=True):
                 target.lerp_(source, 1 - decay)
+            for kept, current in zip(average.buffers(), module.buffers(), strict=True):
+                kept.copy_(current)
         running += float(loss.detach())
         done = step + 1
         if report is not None and done % 100 == 0:
@@ -146,7 +149,8 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
 
     Channels that the narrow one has keep their weights; new channels are read with weight zero and keep their
     initial weights where they write (compare Net2Net, Chen et al., ICLR 2016). Sub-pixel convolutions, whose outputs
-    are four phases of each channel, are matched phase by phase.
+    are four phases of each channel, are matched phase by phase. It is for chains of convolutions and sums: where
+    channels are concatenated, the wide network starts as another function.
 
     Args:
         narrow: Trained.
@@ -155,7 +159,14 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
 
     Returns:
         ``wide``.
+
+    Raises:
+        InvalidInputError: The network has transposed convolutions or normalisation over channels.
     """
+    unsupported = (nn.ConvTranspose2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+    found = next((layer for layer in narrow.modules() if isinstance(layer, unsupported)), None)
+    if found is not None:
+        raise InvalidInputError(f"A network with {type(found).__name__} layers cannot be grown.")
     target = dict(wide.named_parameters())
     with torch.no_grad():
         for name, source in narrow.named_parameters():

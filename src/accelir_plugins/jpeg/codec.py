@@ -136,6 +136,9 @@ class JpegCodec(Codec):
         rows, columns = block_grid(image, self.block(image))
         if source == wanted:
             return sensitivity
+        if source == 64:
+            # Of gray: nothing is known of the chroma.
+            return None
         if wanted == 384:
             # Four small blocks into one large one, the last repeated at odd edges.
             padded = np.pad(
@@ -146,7 +149,7 @@ class JpegCodec(Codec):
             quads = (
                 padded.reshape(rows, 2, columns, 2, source).transpose(0, 2, 1, 3, 4).reshape(rows, columns, 4, source)
             )
-            chroma = quads[..., 64:].sum(axis=2) if source == 192 else np.zeros((rows, columns, 128), np.float32)
+            chroma = quads[..., 64:].sum(axis=2)
             luma = quads[..., :64].reshape(rows, columns, 256)
             return np.concatenate([luma, chroma], axis=2).astype(np.float32)
         if source == 384:
