@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import accelir
 from accelir import registry
 from accelir.bench import demo as demo_module
 from accelir.cli import app
@@ -156,7 +157,7 @@ class TestProfile:
             def save(self, path):
                 path.write_bytes(b"profile")
 
-        class Quick:
+        class Quick(accelir.Profiler):
             def fit(self, codec, network, images, *, progress, checkpoint):
                 progress(1, 2, "half")
                 seen.update(codec=codec.name, network=network.name, images=images, checkpoint=checkpoint)

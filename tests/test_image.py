@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
+import struct
+import zlib
 
 import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
 
-from accelir.errors import DecodeError, InvalidInputError
+from accelir.errors import DecodeError, InvalidInputError, SaveError
 from accelir.image import as_image_array, write_atomically
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), axis=2).astype(np.uint8)
@@ -78,6 +81,7 @@ def test_modes_become_gray_or_rgb_or_are_refused() -> None:
     half.putalpha(128)
     with pytest.raises(InvalidInputError, match="transparency"):
         as_image_array(half)
+    assert as_image_array(picture.convert("LA").convert("La")).shape == GRADIENT.shape[:2]
     for mode in ("I", "F", "I;16"):
         with pytest.raises(InvalidInputError, match="8 bits"):
             as_image_array(picture.convert("L").convert("I").convert(mode))
@@ -96,3 +100,38 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
         write_atomically(target, b"second")
     assert target.read_bytes() == b"first"
     assert {path.name for path in tmp_path.iterdir()} == {"file", "plain"}
+
+
+def test_what_is_no_folder_or_no_path_is_a_save_error(tmp_path) -> None:
+    with pytest.raises(SaveError, match="nowhere"):
+        write_atomically(tmp_path / "nowhere" / "file", b"x")
+    with pytest.raises(SaveError):
+        write_atomically("a\0b", b"x")
+    with pytest.raises(DecodeError):
+        as_image_array("a\0b")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_links_are_followed_and_devices_written_to(tmp_path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    write_atomically(os.devnull, b"gone")
+    assert not os.path.isfile(os.devnull)
+
+
+def png_of_16_bits() -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = b"".join(b"\0" + bytes(range(2 * 3 * 4)) for _ in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_are_not_cut_to_eight_in_silence() -> None:
+    with pytest.raises(InvalidInputError, match="8 bits"):
+        as_image_array(png_of_16_bits())
+    with Image.open(io.BytesIO(png_of_16_bits())) as opened, pytest.raises(InvalidInputError, match="8 bits"):
+        as_image_array(opened)

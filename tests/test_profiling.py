@@ -191,6 +191,25 @@ def test_harmonised_slopes_are_equal_over_groups_and_trusted_ones_are_kept() -> 
     assert np.allclose(harmonise(curves, np.ones(3), 1.0).error, error)
 
 
+def test_a_profile_keeps_the_options_that_it_was_made_with(photographs, network) -> None:
+    made = StandardProfiler(**SMALL).fit(accelir.codec("jpeg", subsampling="444", rdo=0.3), network, photographs)
+    assert made.header.block == 8
+    assert {"subsampling": "444", "rdo": 0.3}.items() <= made.header.codec_options.items()
+    encoded = accelir.encode(photographs[0][:64, :64], network=network, budget=accelir.Bytes(3000), profile=made)
+    assert encoded.block == 8
+
+
+@pytest.mark.parametrize("bad", [{"groups": 0}, {"crops": 0}, {"probes": 0}, {"groups": 999}])
+def test_settings_that_cannot_be_are_refused(bad, photographs, network) -> None:
+    with pytest.raises(InvalidInputError, match=next(iter(bad))):
+        StandardProfiler(**{**SMALL, **bad}).fit(accelir.codec("jpeg"), network, photographs)
+
+
+def test_crops_cover_whole_blocks(photographs, network) -> None:
+    made = StandardProfiler(**{**SMALL, "side": 50}).fit(accelir.codec("jpeg"), network, photographs)
+    assert made.predict(photographs[0][:32, :32], accelir.codec("jpeg")).groups.shape == (2, 2)
+
+
 def test_levels_that_measured_alike_stay_apart() -> None:
     """Where noise would turn a curve around, neighbours are pooled, and the curve goes on falling through them."""
     levels = np.arange(12)

@@ -355,6 +355,13 @@ def test_a_broken_codec_leaves_its_files_to_pillow(plugin: Any) -> None:
         accelir.codec("png")
 
 
+@pytest.mark.parametrize(("factory", "said"), [("builtins:print", "NoneType"), ("json:loads", "cannot be made")])
+def test_a_factory_that_makes_something_else_is_the_plugins_fault(plugin: Any, factory: str, said: str) -> None:
+    plugin(tasks_plugin(task_spec("odd", factory=factory)))
+    with pytest.raises(accelir.PluginError, match=said):
+        accelir.task("odd")
+
+
 def test_many_threads_find_the_plugins_once(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = discovery.Registry()
     calls: list[int] = []

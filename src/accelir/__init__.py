@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ProfileFormatError,
         ProfileMismatchError,
         ProfileNotFoundError,
+        SaveError,
         UnknownNameError,
     )
     from accelir.hookspecs import (
@@ -103,6 +104,7 @@ __all__ = [
     "ProfileWarning",
     "Profiler",
     "ProfilerSpec",
+    "SaveError",
     "SuperResolution",
     "Task",
     "TaskSpec",
@@ -139,7 +141,7 @@ _NAMES_OF_MODULES = {
     "codec": "Codec CodecOptions Encoded Prepared",
     "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError InvalidInputError "
     "MissingDependencyError NotDifferentiableError PluginError ProfileFormatError ProfileMismatchError "
-    "ProfileNotFoundError UnknownNameError",
+    "ProfileNotFoundError SaveError UnknownNameError",
     "hookspecs": "AllocatorSpec CodecSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
     "network": "Cost IRNetwork TorchNetwork",
     "metadata": "Metadata",

@@ -86,6 +86,10 @@ def encode(
         coder = registry.codec(codec)
         target = output or _beside(image, coder.extensions[0], "-accelir")
         _protect(image, target)
+        if target.suffix.lower() not in coder.extensions:
+            raise typer.BadParameter(
+                f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
+            )
         encoded = pipeline.encode(
             image,
             network=network,
@@ -120,7 +124,6 @@ def restore(
         from accelir import pipeline
         from accelir.image import write_atomically
 
-        _check_device(device)
         restored = pipeline.restore(file, network=network, device=device)
         stream = io.BytesIO()
         restored.save(stream, kind, **{str(key): content for key, content in restored.info.items()})
@@ -136,6 +139,7 @@ def profile(
     codec: CodecOption = "jpeg",
     profiler: Annotated[str, typer.Option("--profiler", help="How to profile; see `accelir plugins`.")] = "standard",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice.")] = None,
 ) -> None:
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
     if not folder.is_dir():
@@ -151,9 +155,10 @@ def profile(
         from accelir import registry
 
         net, coder = registry.network(network), registry.codec(codec)
+        maker = registry.profiler(profiler) if seed is None else registry.profiler(profiler, seed=seed)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with _progress() as tell:
-            made = registry.profiler(profiler).fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
+            made = maker.fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
         made.save(output)
         shutil.rmtree(checkpoint, ignore_errors=True)
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
@@ -196,8 +201,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
 ) -> None:
     """Show what encoding for the network brings: two tables and a picture."""
-    if image is not None:
-        _protect(image, output)
+    _protect(image or Path(), output)
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(f"{output} does not end in .png.", param_hint="--output")
     with _plain_errors():
@@ -260,20 +264,6 @@ def _picture_format(target: Path) -> str:
             f"No picture format has the ending {target.suffix!r}; use .png.", param_hint="--output"
         )
     return kind
-
-
-def _check_device(device: str | None) -> None:
-    import torch
-
-    from accelir.errors import InvalidInputError
-
-    if device is None:
-        return
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = str(error).partition("\n")[0]
-        raise InvalidInputError(f"Device {device!r} cannot be used: {first}") from error
 
 
 def _summaries(specs: Any) -> list[dict[str, Any]]:

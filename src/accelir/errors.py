@@ -15,6 +15,7 @@ __all__ = [
     "ProfileFormatError",
     "ProfileMismatchError",
     "ProfileNotFoundError",
+    "SaveError",
     "UnknownNameError",
 ]
 
@@ -25,6 +26,10 @@ class AccelIRError(Exception):
 
 class InvalidInputError(AccelIRError, ValueError):
     """An argument has the wrong type, shape, range or value."""
+
+
+class SaveError(AccelIRError, OSError):
+    """A file could not be written; nothing was changed."""
 
 
 class PluginError(AccelIRError):

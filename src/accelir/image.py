@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from accelir.errors import DecodeError, InvalidInputError
+from accelir.errors import DecodeError, InvalidInputError, SaveError
 from accelir.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         hint = _prepare_heif(data)
         try:
             picture: Image.Image = Image.open(io.BytesIO(data))
+            deep = _is_deep(picture)
             picture.load()
         except unreadable as error:
             raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
     elif isinstance(source, Image.Image):
         picture = source
         try:
+            deep = _is_deep(picture)
             picture.load()
         except unreadable as error:
             raise DecodeError(f"A PIL image whose file cannot be read to its end ({error}).") from error
@@ -83,10 +85,10 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
             f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
         )
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith(("I", "F")):
-        raise InvalidInputError(
-            f"Pictures of mode {picture.mode!r} (over 8 bits) are not supported; convert to 8 bits."
-        )
+    if deep or picture.mode.startswith(("I", "F")):
+        raise InvalidInputError("Pictures of more than 8 bits a sample are not supported; convert to 8 bits.")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
@@ -136,23 +138,36 @@ def read_bytes(source: str | Path | bytes) -> bytes:
         return source
     try:
         return Path(source).read_bytes()
-    except OSError as error:
-        raise DecodeError(f"Cannot read {source}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        raise DecodeError(f"Cannot read {source}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def write_atomically(path: str | Path, data: bytes) -> Path:
-    """Write a file whole or not at all: to a temporary one beside it, then renamed."""
+    """Write a file whole or not at all: to a temporary one beside it, then renamed.
+
+    A symbolic link is followed, and what is no regular file (a pipe, a device) is written to as it is.
+
+    Raises:
+        SaveError: It cannot be written.
+    """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-    # "x": a new file, with the permissions that any new file gets.
-    with open(temporary, "xb") as stream:
-        try:
-            stream.write(data)
-            stream.close()
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    try:
+        real = target.resolve()
+        if real.exists() and not real.is_file() and not real.is_dir():
+            real.write_bytes(data)
+            return target
+        temporary = real.with_name(f".{real.name}.{secrets.token_hex(6)}")
+        # "x": a new file, with the permissions that any new file gets.
+        with open(temporary, "xb") as stream:
+            try:
+                stream.write(data)
+                stream.close()
+                os.replace(temporary, real)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except (OSError, ValueError) as error:
+        raise SaveError(f"Cannot write {target}: {error}.") from error
     return target
 
 
@@ -167,6 +182,11 @@ def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
     """(rows, columns) of the blocks of side ``block`` that cover an image."""
     height, width = image.shape[:2]
     return -(-height // block), -(-width // block)
+
+
+def _is_deep(picture: Image) -> bool:
+    """Whether the file of a picture not yet loaded has 16 bits a sample, which Pillow would cut to 8."""
+    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", []))
 
 
 def _prepare_heif(data: bytes) -> str:

@@ -125,9 +125,18 @@ class IRNetwork(ABC):
         return torch.device("cpu")
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the modules to a device; returns the network itself."""
-        for module in self.modules:
-            module.to(device)
+        """Move the modules to a device; returns the network itself.
+
+        Raises:
+            InvalidInputError: The device is not there.
+        """
+        try:
+            torch.empty(1, device=device)
+            for module in self.modules:
+                module.to(device)
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            first = str(error).partition("\n")[0]
+            raise InvalidInputError(f"Device {device!r} cannot be used: {first}") from error
         return self
 
     def restore(
@@ -152,6 +161,8 @@ class IRNetwork(ABC):
         if device is not None:
             self.to(device)
         target = self.device
+        if target.type == "meta" or (device is not None and torch.device(device).type == "meta"):
+            raise InvalidInputError("Device 'meta' cannot be used: it computes nothing.")
         dtype = dtype or fast_dtype(target)
         if dtype not in (torch.float32, torch.bfloat16):
             raise InvalidInputError(f"Networks restore in torch.float32 or torch.bfloat16; got {dtype}.")
@@ -171,15 +182,21 @@ class IRNetwork(ABC):
     def cost(self, height: int, width: int) -> Cost:
         """Count the multiply-accumulates of one input of ``height`` x ``width``, without running it.
 
-        Convolutions, transposed convolutions and matrix products count (what `torch.utils.flop_counter` counts);
-        additions, activations and interpolation do not.
+        Convolutions, transposed convolutions, matrix products and attention count; additions, activations and
+        interpolation do not.
         """
         from torch._subclasses.fake_tensor import FakeTensorMode
         from torch.utils.flop_counter import FlopCounterMode
 
-        counter = FlopCounterMode(display=False)
-        with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-            self.forward(torch.empty(1, 3, height, width, device=self.device))
+        counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+        # The fast path of nn.MultiheadAttention and nn.TransformerEncoder is one operation that nothing counts.
+        fast_path = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
+                self.forward(torch.empty(1, 3, height, width, device=self.device))
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_path)
         flops = int(counter.get_total_flops())
         return Cost(flops // 2, flops, sum(p.numel() for module in self.modules for p in module.parameters()))
 
@@ -215,8 +232,10 @@ class IRNetwork(ABC):
         """Make sure that `forward` returned what the task promises.
 
         Raises:
-            InvalidInputError: Another shape; says which.
+            InvalidInputError: No tensor, another shape, or values that are not finite.
         """
+        if not isinstance(restored, torch.Tensor):
+            raise InvalidInputError(f"Network {self.name!r} returned a {type(restored).__name__}, not a tensor.")
         count, _, height, width = batch.shape
         expected = (count, 3, height * self.task.scale, width * self.task.scale)
         if tuple(restored.shape) != expected:
@@ -224,14 +243,16 @@ class IRNetwork(ABC):
                 f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
                 f"promises {expected}."
             )
+        if not torch.isfinite(restored).all():
+            raise InvalidInputError(f"Network {self.name!r} returned values that are not finite.")
 
     def _run(self, image: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
         batch = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)[None].float().div(255)
         batch = batch.to(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            restored = self.forward(batch).float()
+            restored = self.forward(batch)
         self.check_output(batch, restored)
-        pixels = restored[0].mul(255).round().clamp(0, 255).to(torch.uint8)
+        pixels = restored[0].float().mul(255).round().clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
 
     def __repr__(self) -> str:
@@ -265,6 +286,8 @@ class TorchNetwork(IRNetwork):
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InvalidInputError(f"TorchNetwork wraps a torch.nn.Module; got {type(module).__name__}.")
+        if not isinstance(task, Task):
+            raise InvalidInputError(f"A network's task is an accelir.Task; got {type(task).__name__}.")
         self.module = module.eval()
         self.task = task
         self.name = name or type(module).__name__.lower()
@@ -276,6 +299,16 @@ class TorchNetwork(IRNetwork):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         restored: Any = self.module(x)
         return restored
+
+
+def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Of scaled dot-product attention: (..., Q, E) with (..., K, E) and (..., K, V)."""
+    batches = functools.reduce(lambda a, b: a * b, query[:-2], 1)
+    return 2 * batches * query[-2] * key[-2] * (query[-1] + value[-1])
+
+
+# On the CPU it is an operation of its own, which torch's counter takes for nothing.
+_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
 
 def _spans(side: int, tile: int, margin: int) -> list[Span]:

@@ -16,7 +16,7 @@ from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
-from accelir.errors import InvalidInputError, ProfileNotFoundError
+from accelir.errors import InvalidInputError, PluginError, ProfileNotFoundError
 from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
 from accelir.metadata import Metadata
 from accelir.network import IRNetwork
@@ -194,11 +194,14 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         if net.width
     ]
     if not relatives:
+        file = f"{coder.name}--{net.name}.safetensors"
+        how = (
+            f"    accelir profile FOLDER_OF_PHOTOGRAPHS --codec {coder.name} --network {net.name} --output {file}"
+            if net.name in specs
+            else f'    accelir.profiler("standard").fit(codec, network, photographs).save("{file}")'
+        )
         raise ProfileNotFoundError(
-            f"No profile for codec {coder.name!r} and network {net.name!r}. Make one:\n"
-            f"    accelir profile FOLDER_OF_PHOTOGRAPHS --codec {coder.name} --network {net.name} "
-            f"--output {coder.name}--{net.name}.safetensors\n"
-            "and pass it as profile=."
+            f"No profile for codec {coder.name!r} and network {net.name!r}. Make one:\n{how}\nand pass it as profile=."
         )
     nearest = min(relatives)[1]
     known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
@@ -221,6 +224,8 @@ def _find_profile(
     profile: Profile | str | Path | None, estimate: str | Estimate, codec: Codec, network: IRNetwork
 ) -> Profile | None:
     if profile is not None:
+        if not isinstance(profile, Profile | str | Path):
+            raise InvalidInputError(f"A profile is a Profile or the path of one; got {type(profile).__name__}.")
         loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
         loaded.check(codec, network)
         return loaded
@@ -256,4 +261,8 @@ def _estimate(
 @functools.lru_cache(maxsize=16)
 def _installed_profile(path: str) -> Profile:
     package, _, relative = path.partition(":")
-    return Profile.load(files(package).joinpath(relative).read_bytes())
+    try:
+        data = files(package).joinpath(relative).read_bytes()
+    except (ImportError, OSError) as error:
+        raise PluginError(f"The profile {path!r} that a plugin names is not there: {error}.") from error
+    return Profile.load(data)

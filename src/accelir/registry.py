@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from accelir.discovery import KINDS, AnySpec, PluginRecord, PluginWarning, Registry
 from accelir.errors import (
+    AccelIRError,
     InvalidInputError,
     MissingDependencyError,
     PluginError,
@@ -214,16 +215,22 @@ def _make(noun: str, name: str, options: dict[str, Any]) -> Any:
     what = f"{noun.capitalize()} {name!r}"
     try:
         factory = _resolve(spec.factory)
-        return factory(**{**spec.options, **options})
-    except TypeError as error:
-        if not options:
-            raise
-        raise InvalidInputError(f"{what} does not take these options: {error}.") from error
+        made = factory(**{**spec.options, **options})
+    except AccelIRError:
+        raise
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name and _is_within(spec.factory, error.name):
             raise PluginError(f"{what} names a factory that does not exist: {spec.factory}.") from error
         hint = f" Install it: {spec.install_hint}" if spec.install_hint else ""
         raise MissingDependencyError(f"{what} needs something that is not installed: {error}.{hint}") from error
+    except Exception as error:
+        if options and isinstance(error, TypeError):
+            raise InvalidInputError(f"{what} does not take these options: {error}.") from error
+        raise PluginError(f"{what} cannot be made: {type(error).__name__}: {error}.") from error
+    contract = _resolve(KINDS[noun].contract)
+    if not isinstance(made, contract):
+        raise PluginError(f"{what} is a {type(made).__name__}, not an accelir.{contract.__name__}.")
+    return made
 
 
 def _resolve(path: str) -> Any:

@@ -14,4 +14,4 @@ def load_weights(module: nn.Module, name: str) -> nn.Module:
     """Fill ``module`` with the shipped weights called ``name``; stored in half precision, returned in float32."""
     tensors = load((files("accelir_plugins") / "weights" / f"{name}.safetensors").read_bytes())
     module.load_state_dict({key: value.float() for key, value in tensors.items()})
-    return module.eval()
+    return module.float().eval()

@@ -97,10 +97,25 @@ class MIMOUNet(nn.Module):
         self.tail1 = nn.Conv2d(w1, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.pyramid(x)[0]
+        (padded, _, _), (decoded, _, _) = self._decode(x)
+        return self._full(decoded, padded, x)
 
     def pyramid(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The restored image at full, half and quarter resolution (training looks at all three)."""
+        (padded, half, quarter), (decoded1, decoded2, decoded4) = self._decode(x)
+        return (
+            self._full(decoded1, padded, x),
+            self.tail2(decoded2) + half + 0.5,
+            self.tail4(decoded4) + quarter + 0.5,
+        )
+
+    def _full(self, decoded: torch.Tensor, padded: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        restored: torch.Tensor = self.tail1(decoded) + padded
+        return restored[..., :height, :width] + 0.5
+
+    def _decode(self, x: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """The inputs, and what the decoder makes of them, at the three resolutions."""
         height, width = x.shape[-2:]
         padded = functional.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate") - 0.5
         half = _halve(padded)
@@ -116,8 +131,7 @@ class MIMOUNet(nn.Module):
         decoded4 = self.decode4(encoded4)
         decoded2 = self.decode2(self.merge2(torch.cat([self.up4(decoded4), fused2], dim=1)))
         decoded1 = self.decode1(self.merge1(torch.cat([self.up2(decoded2), fused1], dim=1)))
-        full = (self.tail1(decoded1) + padded)[..., :height, :width] + 0.5
-        return full, self.tail2(decoded2) + half + 0.5, self.tail4(decoded4) + quarter + 0.5
+        return (padded, half, quarter), (decoded1, decoded2, decoded4)
 
 
 def load(name: str, width: int) -> TorchNetwork:

@@ -37,7 +37,12 @@ GOAL = 0.996
 
 def _as_number(value: object) -> float:
     """As a float; NaN for what is no number."""
-    return float(value) if isinstance(value, int | float | np.number) and not isinstance(value, bool) else np.nan
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 class Budget(ABC):
@@ -81,7 +86,7 @@ class BitsPerPixel(Budget):
             raise InvalidInputError(f"Bits per pixel are a number above 0; got {self.bits!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
-        return max(1, int(self.bits * image.shape[0] * image.shape[1] / 8))
+        return max(1, int(min(self.bits * image.shape[0] * image.shape[1] / 8, 2.0**53)))
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def _estimate(codec: Codec, network: IRNetwork, image: ImageArray) -> tuple[Code
 
 def _timed(network: IRNetwork, source: ImageArray) -> tuple[ImageArray, float]:
     best = float("inf")
-    for _ in range(5):
+    for _ in range(2):
         started = time.perf_counter()
         restored = network.restore(source)
         best = min(best, time.perf_counter() - started)

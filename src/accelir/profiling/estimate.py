@@ -49,7 +49,8 @@ class Estimate:
     sensitivity: Sensitivity | None = None
 
     def __post_init__(self) -> None:
-        if self.groups.ndim != 2 or self.groups.min() < 0 or self.groups.max() >= len(self.curves.size):
+        integers = np.issubdtype(self.groups.dtype, np.integer)
+        if not integers or self.groups.ndim != 2 or self.groups.min() < 0 or self.groups.max() >= len(self.curves.size):
             raise InvalidInputError(
                 f"Groups are an int (rows, cols) map of 0..{len(self.curves.size) - 1}, as many as there are curves."
             )

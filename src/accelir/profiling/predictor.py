@@ -67,7 +67,7 @@ class Predictor:
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
         coefficients, groups = [], []
         band = max(1, 512 // block)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             for start in range(0, rows, band):
                 # Three blocks of context cover the network's receptive field.
                 first, last = max(start - 3, 0), min(start + band + 3, rows)
@@ -115,7 +115,7 @@ def train_predictor(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = PredictorNet(block, coefficients[0].shape[-1], group_count)
+        net = PredictorNet(block, coefficients[0].shape[-1], group_count).float()
     channels_last(net)
     fast = fast_dtype(torch.device("cpu")) is torch.bfloat16
     inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -122,6 +122,11 @@ class Profile:
                 f"This profile is for codec {found[0]!r} version {found[1]}, "
                 f"not {codec.name!r} version {codec.version}."
             )
+        block = codec.block(np.zeros((1, 1, 3), np.uint8))
+        if block != self.header.block and type(codec).convert is Codec.convert:
+            raise ProfileMismatchError(
+                f"This profile is for blocks of {self.header.block} pixels; codec {codec.name!r} has blocks of {block}."
+            )
         if self.curves.size.shape[1] != len(codec.levels):
             raise ProfileMismatchError(
                 f"This profile has {self.curves.size.shape[1]} levels, codec {codec.name!r} {len(codec.levels)}."
@@ -171,7 +176,7 @@ class Profile:
                 if key.startswith("predictor.")
             }
             net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size))
-            net.load_state_dict(weights)
+            net.float().load_state_dict(weights)
             group_sensitivity = tensors.get("group_sensitivity")
         except ProfileFormatError:
             raise

@@ -91,7 +91,8 @@ class StandardProfiler(Profiler):
         trust: float = 0.0,
         seed: int = 0,
     ) -> None:
-        for name, value in (("groups", groups), ("coefficients", coefficients), ("crops", crops), ("side", side)):
+        settings = {"groups": groups, "coefficients": coefficients, "crops": crops, "side": side, "probes": probes}
+        for name, value in settings.items():
             if value < 1:
                 raise InvalidInputError(f"A profiler's {name} is 1 or more; got {value}.")
         self.groups = groups
@@ -118,6 +119,8 @@ class StandardProfiler(Profiler):
         samples = self._measure(codec, network, images, tell, checkpoint)
         options = self._tune(codec, network, samples[: self.tuning_crops], tell)
         codec = codec.tuned(options)
+        # With what the caller chose: 4:4:4, say, makes other blocks.
+        options = codec.options.model_dump(include=codec.options.model_fields_set)
         block = codec.block(samples[0].image)
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
         basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))

@@ -101,8 +101,9 @@ def _pull_back(network: IRNetwork, colour: ImageArray, generator: torch.Generato
         batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
         batch.requires_grad_(True)
         with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network.forward(batch).float()
+            restored = network.forward(batch)
         network.check_output(batch, restored)
+        restored = restored.float()
         signs = torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1)
         inside = torch.zeros_like(signs)
         inside[:, :, rows.within(scale), columns.within(scale)] = 1
