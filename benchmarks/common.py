@@ -32,17 +32,34 @@ class Job:
         family: Of networks.
         qualities: Of the ordinary encoder, which set the budgets.
         curve: Qualities on which its rate-PSNR curve is measured.
+        plain: Options of the plain-MSE control. The best of them on the very pictures reported on is what counts.
     """
 
     family: str
     qualities: tuple[int, ...]
     curve: tuple[int, ...]
+    plain: tuple[dict[str, float], ...]
 
 
 JOBS = {
-    "sr": Job("edsr-x4", (50, 75, 90), (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 98)),
-    "denoise": Job("dncnn-s25", (10, 20, 40), (5, 8, 10, 15, 20, 25, 30, 40, 50, 65, 80, 90)),
-    "deblur": Job("mimounet-deblur", (50, 75, 90), (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 98)),
+    "sr": Job(
+        "edsr-x4",
+        (50, 75, 90),
+        (30, 50, 75, 85, 90, 95, 98),
+        ({"rdo": 0.02, "shape": 0.0}, {"rdo": 0.02, "shape": 1.0}, {"rdo": 0.05, "shape": 0.0}),
+    ),
+    "denoise": Job(
+        "dncnn-s25",
+        (10, 20, 40),
+        (5, 10, 20, 30, 40, 65, 90),
+        ({"rdo": 0.05, "shape": 0.0}, {"rdo": 0.1, "shape": 1.0}),
+    ),
+    "deblur": Job(
+        "mimounet-deblur",
+        (50, 75, 90),
+        (30, 50, 75, 85, 90, 95, 98),
+        ({"rdo": 0.02, "shape": 0.0}, {"rdo": 0.1, "shape": 1.0}),
+    ),
 }
 
 

@@ -7,13 +7,14 @@ Every arm restores with the same network from a file of at most as many bytes as
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
+from common import Job, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
 
 import accelir
 from accelir.bench.measure import bytes_saved, summarise
@@ -21,8 +22,6 @@ from accelir.bench.results import ResultFile
 from accelir.network import IRNetwork
 
 ARMS = ("profile", "measured", "uniform", "plain-mse", "variance")
-PLAIN_OPTIONS = tuple({"rdo": rdo, "shape": shape} for rdo in (0.02, 0.05) for shape in (0.0, 1.0))
-"""Of the plain-MSE control: the best of them, chosen on the very pictures reported on, is what counts."""
 
 
 def main(
@@ -44,7 +43,7 @@ def main(
     settings = {
         "arms": chosen,
         "images": [path.name for path in paths],
-        "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
+        "jobs": {name: dataclasses.asdict(job) for name, (job, _) in jobs.items()},
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "psnr": "RGB, 0..255, no border",
     }
@@ -68,8 +67,7 @@ def main(
                     bar.update(running, description=f"{net.name}, {path.name}")
                     assert shared is not None
                     results.add(
-                        {"task": name, "network": net.name, "image": path.name}
-                        | measure(shared, net, job.qualities, job.curve, chosen)
+                        {"task": name, "network": net.name, "image": path.name} | measure(shared, net, job, chosen)
                     )
                 bar.advance(running, len(members))
     results.summary = [
@@ -83,14 +81,12 @@ def main(
         typer.echo(json.dumps(row))
 
 
-def measure(
-    shared: Measured, network: IRNetwork, qualities: tuple[int, ...], curve: tuple[int, ...], arms: tuple[str, ...]
-) -> dict[str, Any]:
+def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...]) -> dict[str, Any]:
     """All arms of one network on one picture."""
-    usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in curve}
+    usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in job.curve}
     record: dict[str, Any] = {"usual_curve": [[size, round(score, 5)] for size, score in sorted(usual.items())]}
     record["qualities"] = []
-    for quality in qualities:
+    for quality in job.qualities:
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
@@ -98,7 +94,7 @@ def measure(
         profile = accelir.profile_for("jpeg", network)
         plain = {
             f"plain-mse {json.dumps(options)}": accelir.codec("jpeg", **options)
-            for options in (PLAIN_OPTIONS if "plain-mse" in arms else ())
+            for options in (job.plain if "plain-mse" in arms else ())
         }
         for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
             started = time.perf_counter()
