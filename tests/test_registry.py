@@ -236,6 +236,9 @@ def test_mappings_are_read_only_and_specs_frozen() -> None:
         accelir.codecs()["mine"] = accelir.codecs()["jpeg"]  # type: ignore[index]
     with pytest.raises(ValueError, match="frozen"):
         accelir.codecs()["jpeg"].name = "mine"
+    with pytest.raises(TypeError):
+        accelir.networks()["edsr-x4-f8"].options["width"] = 9  # type: ignore[index]
+    assert accelir.networks()["edsr-x4-f8"].model_dump(mode="json")["options"]["width"] == 8
     with pytest.raises(ValueError, match="Extra inputs"):
         task_spec("mine", sumary="a typo")
 

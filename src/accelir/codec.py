@@ -41,7 +41,7 @@ class Encoded:
         width: Of the image in pixels.
         height: Of the image in pixels.
         overhead_bits: Bits that belong to no block (headers, tables, padding).
-        block_bits: float32 (rows, cols); ``overhead_bits + block_bits.sum() == 8 * len(data)``.
+        block_bits: float32 (rows, cols); ``overhead_bits + block_bits.sum(dtype=float) == 8 * len(data)``.
         block_bits_kind: Whether the codec counted ``block_bits`` or estimates them.
         media_type: For example ``"image/jpeg"``.
     """

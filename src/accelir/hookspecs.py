@@ -5,10 +5,12 @@ A spec names its factory as ``"package.module:Class"``, so that finding plugins 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 __all__ = ["AllocatorSpec", "CodecSpec", "NetworkSpec", "ProfileSpec", "ProfilerSpec", "Spec", "TaskSpec", "hookimpl"]
 
@@ -25,7 +27,7 @@ class Spec(BaseModel):
         summary: One line for listings.
         install_hint: The command that brings what the factory imports, for example
             ``"pip install 'accelir-avif[encoder]'"``.
-        options: Keyword arguments of the factory.
+        options: Keyword arguments of the factory, read-only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +36,9 @@ class Spec(BaseModel):
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
     summary: str = Field(min_length=1)
     install_hint: str = ""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[
+        Mapping[str, Any], AfterValidator(lambda given: MappingProxyType(dict(given))), PlainSerializer(dict)
+    ] = Field(default_factory=dict, validate_default=True)
 
 
 class CodecSpec(Spec):
