@@ -26,7 +26,9 @@ def main(
     data_folder: Annotated[Path, typer.Argument(help="Holds bench/Kodak24 and kernels/blur_kernels.npz.")],
     task: Annotated[str | None, typer.Option(help="sr, denoise or deblur; all by default.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs; all by default.")] = None,
-    estimate: Annotated[str, typer.Option(help="What our files are encoded by.")] = "profile",
+    reuse: Annotated[
+        Path | None, typer.Option(help="Results of main_job.py: the networks that it measured are not run again.")
+    ] = None,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/flops_saved.json"),
 ) -> None:
     paths, blur = pictures(data_folder, images), kernels(data_folder)
@@ -38,7 +40,7 @@ def main(
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
-        "estimate": estimate,
+        "reuse": reuse.name if reuse else None,
         "loss_of_the_control": LOSS,
         "psnr": "RGB, 0..255, no border",
         "flops": "2 x multiply-accumulates, per image",
@@ -47,18 +49,19 @@ def main(
         ["python benchmarks/flops_saved.py DATA_FOLDER"]
         + ([f"--task {task}"] if task else [])
         + ([f"--images {images}"] if images else [])
-        + ([f"--estimate {estimate}"] if estimate != "profile" else [])
+        + ([f"--reuse {reuse.as_posix()}"] if reuse else [])
         + [f"--output {output.as_posix()}" if not output.is_absolute() else f"--output {output.name}"]
     )
     results = ResultFile(output, settings, command)
     with progress() as bar:
         running = bar.add_task("", total=len(jobs) * len(paths))
         for name, (job, members) in jobs.items():
+            measured = _measured(reuse, name, settings["networks"]) if reuse else {}
             for index, path in enumerate(paths):
                 bar.update(running, description=f"{name}, {path.name}")
                 if not results.has(task=name, image=path.name):
                     shared = Measured(members[0], path, index, blur)
-                    rows = [measure(shared, members, quality, estimate) for quality in job.qualities]
+                    rows = [measure(shared, members, quality, measured.get(path.name, {})) for quality in job.qualities]
                     results.add({"task": name, "image": path.name, "qualities": rows})
                 bar.advance(running)
     results.summary = [
@@ -69,15 +72,34 @@ def main(
         typer.echo(json.dumps(row))
 
 
-def measure(shared: Measured, members: list[IRNetwork], quality: int, estimate: str) -> dict[str, Any]:
+def _measured(path: Path, task: str, networks: dict[str, Any]) -> dict[str, dict[str, dict[int, Any]]]:
+    """By image, network and quality: what main_job.py measured, with the same weights and profiles."""
+    stored = json.loads(path.read_text())
+    found: dict[str, dict[str, dict[int, Any]]] = {}
+    for record in stored["records"]:
+        name = record["network"]
+        if record["task"] == task and stored["settings"]["networks"].get(name) == networks.get(name):
+            rows = {row["quality"]: row for row in record["qualities"]}
+            found.setdefault(record["image"], {})[name] = rows
+    return found
+
+
+def measure(
+    shared: Measured, members: list[IRNetwork], quality: int, measured: dict[str, dict[int, Any]]
+) -> dict[str, Any]:
     """Both arms of every width on one picture."""
     usual = shared.usual(quality)
     flops = {net.name: net.cost(*shared.image.shape[:2]).flops for net in members}
-    ordinary = {net.name: shared.psnr(net, usual) for net in members}
-    ours, sizes = {}, {}
+    ordinary, ours, sizes = {}, {}, {}
     for net in members:
-        encoded = accelir.encode(shared.image, network=net, budget=accelir.Bytes(len(usual)), estimate=estimate)
-        sizes[net.name], ours[net.name] = len(encoded.data), shared.psnr(net, encoded.data)
+        row = measured.get(net.name, {}).get(quality)
+        if row is not None and row["bytes"]["pillow"] == len(usual):
+            ordinary[net.name], ours[net.name] = row["psnr"]["pillow"], row["psnr"]["profile"]
+            sizes[net.name] = row["bytes"]["profile"]
+            continue
+        encoded = accelir.encode(shared.image, network=net, budget=accelir.Bytes(len(usual)))
+        ordinary[net.name], ours[net.name] = shared.psnr(net, usual), shared.psnr(net, encoded.data)
+        sizes[net.name] = len(encoded.data)
     heavy = max(flops, key=lambda name: flops[name])
     costs, target = list(flops.values()), ordinary[heavy]
     return {
