@@ -144,9 +144,9 @@ def _rising(
     """
     if (np.diff(values) > 0).all():
         return np.interp(np.arange(count), known, values)
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
-    pooled = isotonic_regression(values, sample_weight=weights)
+    pooled = isotonic_regression(values, weights=weights).x
     starts = np.flatnonzero(np.diff(pooled, prepend=-np.inf) > 0)
     middles = np.add.reduceat(known * weights, starts) / np.add.reduceat(weights, starts)
     # The ends stay where they are: half a run is flat there.
@@ -157,10 +157,9 @@ def _falling_slopes(
     drops: npt.NDArray[np.float64], growth: npt.NDArray[np.float64], least: float
 ) -> npt.NDArray[np.float64]:
     """Slopes of the convex minorant of error over size, strictly falling: one slope picks one level."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
-    slopes = isotonic_regression(drops / growth, sample_weight=growth, increasing=False)
-    slopes = np.maximum(slopes, least)
+    slopes = np.maximum(isotonic_regression(drops / growth, weights=growth, increasing=False).x, least)
     for level in range(1, len(slopes)):
         slopes[level] = max(slopes[level], slopes[level - 1] / 2)
     return np.asarray(slopes * (1 - 1e-5 * np.arange(len(slopes))))
