@@ -29,8 +29,8 @@ def main(check: Annotated[bool, typer.Option(help="Only tell whether README.md i
 QUALITY = """
 **Restored PSNR over Pillow's JPEG at equal bytes**, in dB, on Kodak24, with the same network and weights in both arms.
 The quality of Pillow's file, which sets the bytes, is 50 / 75 / 90, and 10 / 20 / 40 for denoising. Bytes saved are
-those at equal restored PSNR. Plain MSE is the control: the same encoder, knowing nothing of the network, at the lambda
-that suits it best on these very pictures.
+those at equal restored PSNR. Plain MSE is the control: the same encoder, knowing nothing of the network, at the
+options that suit it best on these very pictures.
 
 | task | network | gain in dB | mean, and range over images | bytes saved | plain MSE |
 |---|---|---|---|---|---|
