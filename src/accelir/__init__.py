@@ -157,6 +157,8 @@ _MODULE_OF = {name: module for module, names in _NAMES_OF_MODULES.items() for na
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return import_module(f"{__name__}.testing")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

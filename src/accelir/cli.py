@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ NetworkOption = Annotated[
     str, typer.Option("--network", "-n", help="The network that restores the image; see `accelir plugins`.")
 ]
 CodecOption = Annotated[str, typer.Option("--codec", "-c", help="The file format; see `accelir plugins`.")]
+ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
 PHOTOGRAPHS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
@@ -80,7 +82,13 @@ def encode(
 ) -> None:
     """Encode IMAGE within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
+    if estimate not in ESTIMATES:
+        raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
     with _plain_errors():
+        from accelir.image import read_bytes
+
+        # Before the imports that take seconds.
+        read_bytes(image)
         from accelir import pipeline, registry
 
         coder = registry.codec(codec)
@@ -121,8 +129,10 @@ def restore(
     with _plain_errors():
         import io
 
+        from accelir.image import read_bytes, write_atomically
+
+        read_bytes(file)
         from accelir import pipeline
-        from accelir.image import write_atomically
 
         restored = pipeline.restore(file, network=network, device=device)
         stream = io.BytesIO()
@@ -182,7 +192,10 @@ def plugins(
             "tasks": _summaries(registry.tasks()),
             "profilers": _summaries(registry.profilers()),
             "allocators": _summaries(registry.allocators()),
-            "profiles": [{"codec": of_codec, "network": name} for of_codec, name in sorted(registry.profiles())],
+            "profiles": [
+                {"codec": of_codec, "network": name}
+                for of_codec, name in sorted(registry.profiles(), key=lambda pair: _natural(" ".join(pair)))
+            ],
         }
         if as_json:
             typer.echo(json.dumps({"plugins": found, **brought}, indent=2, default=str))
@@ -270,8 +283,13 @@ def _summaries(specs: Any) -> list[dict[str, Any]]:
     fields = ("family", "width", "task", "extensions", "summary")
     return [
         {"name": name} | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
-        for name, spec in sorted(specs.items())
+        for name, spec in sorted(specs.items(), key=lambda item: _natural(item[0]))
     ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts f8 before f16."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str, Any]]]) -> None:
@@ -281,11 +299,14 @@ def _print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str
     from rich.table import Table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
     for title, rows in {"plugins": found, **brought}.items():
         table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
         columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
         for column in columns:
-            table.add_column(column.replace("_", " "), justify="right" if column == "width" else "left")
+            names = column in ("name", "network", "codec", "family", "task", "distribution", "version", "status")
+            table.add_column(column.replace("_", " "), no_wrap=names, overflow="fold")
         for row in rows:
             table.add_row(*(escape(_words(row.get(column))) for column in columns))
         console.print(table if rows else f"No {title}.")
@@ -333,14 +354,31 @@ def _progress() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def tell(done: int, total: int, what: str) -> None:
             bar.update(task, completed=done, total=total, description=what)
 
         yield tell
+
+
+class _Lines:
+    """Progress for a file or a pipe: a line at each tenth of what is being done."""
+
+    def __init__(self) -> None:
+        self._last = ("", -1)
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = (what, 10 * done // max(total, 1))
+        if now != self._last:
+            self._last = now
+            typer.echo(f"{what}: {done} of {total}", err=True)
 
 
 @contextmanager

@@ -201,7 +201,9 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
             else f'    accelir.profiler("standard").fit(codec, network, photographs).save("{file}")'
         )
         raise ProfileNotFoundError(
-            f"No profile for codec {coder.name!r} and network {net.name!r}. Make one:\n{how}\nand pass it as profile=."
+            f"No profile for codec {coder.name!r} and network {net.name!r}. Encode without one by "
+            f'estimate="measured", a few backward passes for each image; or make a profile:\n{how}\n'
+            "and pass it as profile= (--profile on the command line)."
         )
     nearest = min(relatives)[1]
     known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"

@@ -20,6 +20,7 @@ __all__ = [
     "COLOUR_MAPS",
     "ColourBar",
     "Panel",
+    "bits_image",
     "colour_bar",
     "colour_map",
     "fit",
@@ -76,6 +77,13 @@ def level_map_image(encoded: Encoded, name: str = "viridis") -> Image.Image:
     levels = encoded.levels.astype(float)
     low, high = levels.min(), levels.max()
     values = (levels - low) / (high - low) if high > low else np.full_like(levels, 0.5)
+    return _enlarge(colour_map(values, name), encoded.block, (encoded.height, encoded.width))
+
+
+def bits_image(encoded: Encoded, name: str = "viridis") -> Image.Image:
+    """How many bits each block of a file takes, few dark, many bright, at the size of the image."""
+    low, high = np.percentile(encoded.block_bits, [2, 98])
+    values = (encoded.block_bits - low) / (high - low) if high > low else np.full(encoded.block_bits.shape, 0.5)
     return _enlarge(colour_map(values, name), encoded.block, (encoded.height, encoded.width))
 
 

@@ -43,7 +43,7 @@ def accelir_codecs() -> list[CodecSpec]:
         CodecSpec(
             name="jpeg",
             factory=f"{PACKAGE}.jpeg.codec:JpegCodec",
-            summary="Baseline JPEG, quantised for the network",
+            summary="JPEG, baseline or progressive, quantised for the network",
             extensions=(".jpg", ".jpeg"),
             signatures=(b"\xff\xd8\xff",),
         )

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from accelir.bench.demo import Comparison, Photograph
+from accelir.codec import Encoded
 from accelir.image import ImageArray, write_atomically
 from accelir.viz import (
     ACCENT,
@@ -18,6 +19,7 @@ from accelir.viz import (
     WHITE,
     ColourBar,
     Panel,
+    bits_image,
     level_map_image,
     sensitivity_image,
     side_by_side,
@@ -73,7 +75,6 @@ def _section(comparison: Comparison, photograph: Photograph) -> Image.Image:
     def restored(arm_pixels: ImageArray) -> Image.Image:
         return Image.fromarray(_cut(arm_pixels, spot))
 
-    levels = photograph.encoded.levels
     panels = [
         Panel(
             restored(heavy.restored),
@@ -96,14 +97,7 @@ def _section(comparison: Comparison, photograph: Photograph) -> Image.Image:
             "What the ordinary JPEG holds",
             f"{photograph.ordinary.shape[1]} x {photograph.ordinary.shape[0]} pixels, quality {comparison.quality}",
         ),
-        Panel(
-            level_map_image(photograph.encoded),
-            "Level of each block",
-            "one level everywhere: the sensitivity carries it"
-            if levels.min() == levels.max()
-            else f"levels {levels.min()} to {levels.max()} of the accelir file",
-            ColourBar("coarse", "fine", "viridis"),
-        ),
+        _where_the_bits_went(photograph.encoded),
     ]
     if photograph.estimate.sensitivity is not None:
         shown = sensitivity_image(photograph.estimate, photograph.ordinary.shape, photograph.encoded.block)
@@ -120,6 +114,16 @@ def _section(comparison: Comparison, photograph: Photograph) -> Image.Image:
     text(draw, (MARGIN + text_width(title, 27) + 18, 28), where, 18, MUTED)
     section.paste(grid.crop((0, MARGIN - 4, grid.width, grid.height - MARGIN + 4)), (0, heading - 4 + 8))
     return section
+
+
+def _where_the_bits_went(encoded: Encoded) -> Panel:
+    """The level map; or, where all blocks have one level and their sensitivity alone moves bits, the bits."""
+    low, high = encoded.levels.min(), encoded.levels.max()
+    if low == high:
+        caption = f"all blocks have level {low}; sensitivity moves the bits"
+        return Panel(bits_image(encoded), "Bits of each block", caption, ColourBar("few", "many", "viridis"))
+    caption = f"levels {low} to {high} of the accelir file"
+    return Panel(level_map_image(encoded), "Level of each block", caption, ColourBar("coarse", "fine", "viridis"))
 
 
 def _caption(psnr: float, size: int, flops: int) -> str:

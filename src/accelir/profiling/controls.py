@@ -9,7 +9,7 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, block_grid
 from accelir.network import IRNetwork
-from accelir.profiling.curves import block_errors, fit_curves, measure_blocks
+from accelir.profiling.curves import block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.sensitivity import measure_sensitivity
 
@@ -64,7 +64,9 @@ def control_estimate(
     )
     if name == "uniform":
         single = np.zeros_like(own)
-        return Estimate(single.reshape(rows, columns), fit_curves(samples, single, 1))
+        # Every level is to be had, so that two neighbouring ones at most share the image.
+        curves = harmonise(fit_curves(samples, single, 1), np.ones(1), 0.0)
+        return Estimate(single.reshape(rows, columns), curves)
     if name == "variance":
         samples.error[:] *= _masking(image, codec.block(image)).reshape(-1, 1)
     return Estimate(own.reshape(rows, columns), fit_curves(samples, own, len(own)))
