@@ -165,8 +165,14 @@ class TestProfile:
 
         monkeypatch.setattr("accelir.profiling.profiler.StandardProfiler", Quick)
         output = tmp_path / "p.safetensors"
+        kept = tmp_path / "p.safetensors.checkpoint"
+        kept.mkdir()
+        (kept / "crop-0000-a.npy").touch()
+        (kept / "somebody's").touch()
         result = run("profile", tmp_path, "-n", NETWORKS[0], "-o", output)
         assert result.exit_code == 0, result.output
+        # Only what profiling wrote is removed.
+        assert [path.name for path in kept.iterdir()] == ["somebody's"]
         assert output.read_bytes() == b"profile"
         assert seen["codec"] == "jpeg"
         assert seen["images"] == [picture]

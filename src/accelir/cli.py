@@ -160,8 +160,6 @@ def profile(
     for picture in pictures:
         _protect(picture, output)
     with _plain_errors():
-        import shutil
-
         from accelir import registry
 
         net, coder = registry.network(network), registry.codec(codec)
@@ -170,7 +168,7 @@ def profile(
         with _progress() as tell:
             made = maker.fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
         made.save(output)
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        _clear(checkpoint)
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
 
 
@@ -214,7 +212,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
 ) -> None:
     """Show what encoding for the network brings: two tables and a picture."""
-    _protect(image or Path(), output)
+    _protect(image, output)
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(f"{output} does not end in .png.", param_hint="--output")
     with _plain_errors():
@@ -258,9 +256,17 @@ def _beside(source: Path, extension: str, mark: str, *, always: bool = False) ->
     return source.with_name(f"{source.stem}{mark}{extension}")
 
 
-def _protect(source: Path, target: Path) -> None:
-    same = target.exists() and source.exists() and target.samefile(source)
-    if same or target.resolve() == source.resolve():
+def _clear(checkpoint: Path) -> None:
+    """Remove what profiling kept, and the folder where nothing else is in it."""
+    for file in checkpoint.glob("crop-*.npy"):
+        file.unlink()
+    if checkpoint.is_dir() and not any(checkpoint.iterdir()):
+        checkpoint.rmdir()
+
+
+def _protect(source: Path | None, target: Path) -> None:
+    same = source is not None and target.exists() and source.exists() and target.samefile(source)
+    if same or (source is not None and target.resolve() == source.resolve()):
         raise typer.BadParameter(f"{target} is the input; name another file.", param_hint="--output")
     if target.is_dir():
         raise typer.BadParameter(f"{target} is a folder; name a file.", param_hint="--output")

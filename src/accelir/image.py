@@ -89,11 +89,11 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         raise InvalidInputError("Pictures of more than 8 bits a sample are not supported; convert to 8 bits.")
     if picture.mode == "La":
         picture = picture.convert("LA")
-    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+    if picture.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
             raise InvalidInputError("The picture has transparency; composite it onto a background first.")
-    if picture.mode not in {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}:
+    if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}:
         raise InvalidInputError(f"Pictures of mode {picture.mode!r} are not supported; convert to RGB.")
     mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"
     pixels = np.ascontiguousarray(np.asarray(picture.convert(mode)))

@@ -37,7 +37,7 @@ class JpegOptions(CodecOptions):
 
     Attributes:
         subsampling: Of the chroma.
-        process: "progressive" files are smaller from about 20 kB on; "smaller" writes both and keeps one.
+        process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir_plugins.jpeg.compiled import compiled
-from accelir_plugins.jpeg.entropy import count_symbols
+from accelir_plugins.jpeg.entropy import count_symbols, magnitude_bits
 from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout
 
@@ -203,7 +203,7 @@ def _trellis_block(
             found += 1
             position[found] = k
             nearest[found] = level
-            must_stay[found] = error - kept > 2 * _LONGEST + _bits(level)
+            must_stay[found] = error - kept > 2 * _LONGEST + magnitude_bits(level)
             dropped[found] = total
             after[found] = total + error
             errors[found] = kept
@@ -219,7 +219,7 @@ def _trellis_block(
         step = table[k]
         level = nearest[i]
         error = errors[i]
-        size = _bits(level)
+        size = magnitude_bits(level)
         least = np.inf
         value = abs(np.int64(scaled[k])) * 0.125
         first_error = error
@@ -277,9 +277,11 @@ def _trellis_dc(
                 level = floor + option
                 left = scaled * 0.125 - level * step
                 error = weights[of_weight, part, 0] * left * left
-                from_below = below + lagrangians[unit] * costs[_bits(level - previous)]
+                from_below = below + lagrangians[unit] * costs[magnitude_bits(abs(level - previous))]
                 # Before the first block there is only one state: zero.
-                from_above = above + lagrangians[unit] * costs[_bits(level - previous - 1)] if started else np.inf
+                from_above = (
+                    above + lagrangians[unit] * costs[magnitude_bits(abs(level - previous - 1))] if started else np.inf
+                )
                 came_from[unit * parts + part, option] = from_above < from_below
                 cost = error + min(from_below, from_above)
                 totals = (cost, totals[1]) if option == 0 else (totals[0], cost)
@@ -294,17 +296,6 @@ def _trellis_dc(
             floor = np.int64(coefficients[unit, part, 0]) // (8 * step)
             result[unit, part, 0] = floor + option
             option = came_from[unit * parts + part, option]
-
-
-@compiled
-def _bits(difference: int) -> int:
-    """The bits of a magnitude."""
-    size = 0
-    rest = abs(difference)
-    while rest > 0:
-        rest >>= 1
-        size += 1
-    return size
 
 
 @compiled
