@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -21,6 +22,8 @@ __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
 # libjpeg opens no larger side, although the format could hold 65535.
 _LARGEST_SIDE = 65500
+# Eight times the orthonormal DCT of samples from -128 to 127.
+_LARGEST_COEFFICIENT = 8 * 1024 - 1
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
 # How much coarser than the finest step of the map the file's table may be: a block can be made coarser than its table
@@ -28,6 +31,7 @@ _LEVELS_PER_OCTAVE = 4
 _TABLE_OVER_FINEST = 2**0.5
 # At high rates the error is step^2 / 12 per coefficient, so a bit more saves 2 ln 2 * step^2 / 12.
 _SLOPE = np.log(2) / 6
+_ROW_MAJOR = np.argsort(transform.ZIGZAG)
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
 
@@ -39,6 +43,8 @@ class JpegOptions(CodecOptions):
         subsampling: Of the chroma.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
+        guided_rdo: The same where a reference guides. What zeroing costs after restoration then comes back in the
+            coefficients that are wanted, so that lambda need not be held down for it.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
     """
@@ -46,6 +52,7 @@ class JpegOptions(CodecOptions):
     subsampling: Literal["420", "444"] = "420"
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
+    guided_rdo: float = Field(default=0.15, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
     shape: float = Field(default=1.0, ge=0, le=4)
 
@@ -201,6 +208,7 @@ class JpegPrepared(Prepared):
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
+        self._guided = False
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         """Quantise and code; see `Prepared.write`. A trim of 1 is one level finer for all blocks, any real number."""
@@ -226,7 +234,30 @@ class JpegPrepared(Prepared):
             block_bits=bits.reshape(form.rows, form.columns).astype(np.float32),
             block_bits_kind="exact",
             media_type=self._codec.media_type,
+            coefficient_error=self._coefficient_error(quantised, tables) if self._guided else None,
         )
+
+    def moved(self, shift: npt.NDArray[np.float32]) -> JpegPrepared:
+        """See `Prepared.moved`: ``shift`` is in units of the orthonormal DCT, row-major."""
+        expected = (self.form.rows, self.form.columns, self.coefficients[0].size)
+        if np.shape(shift) != expected:
+            raise CodecError(f"The coefficients of this image have shape {expected}; got {np.shape(shift)}.")
+        ordered = np.reshape(shift, self.coefficients.shape)[:, :, transform.ZIGZAG]
+        wanted = np.clip(np.rint(self.coefficients + 8 * ordered), -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT)
+        other = copy.copy(self)
+        other.coefficients = wanted.astype(np.int16)
+        other._guided = True
+        return other
+
+    def _coefficient_error(
+        self, quantised: npt.NDArray[np.int16], tables: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """See `Encoded.coefficient_error`; 0 in blocks that only fill up units."""
+        steps = tables[np.minimum(self.form.component_of_part, 1)]
+        error = quantised * steps - self.coefficients / 8
+        error[~self.form.real] = 0
+        ordered = error[:, :, _ROW_MAJOR].reshape(self.form.rows, self.form.columns, -1)
+        return ordered.astype(np.float32)
 
     def quantise(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """The levels of all coefficients and the tables of the file.
@@ -255,7 +286,8 @@ class JpegPrepared(Prepared):
         # Up to the table's own step lambda is the option's share of step^2. Beyond it the block has to become coarser
         # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
         coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
-        lagrangians = options.rdo * np.minimum(steps, table_step) ** 2 + max(options.rdo, _SLOPE) * coarser
+        rdo = options.guided_rdo if self._guided else options.rdo
+        lagrangians = rdo * np.minimum(steps, table_step) ** 2 + max(rdo, _SLOPE) * coarser
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
         lagrangians = np.maximum(lagrangians, _LEAST_LAGRANGIAN)
