@@ -108,7 +108,7 @@ def encode(
         raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
     if metadata not in ("keep", "strip"):
         raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
-    if passes is not None and not (isinstance(passes, int) and passes >= 0):
+    if passes is not None and (type(passes) is not int or passes < 0):
         raise InvalidInputError(f"passes is a whole number, 0 or more; got {passes!r}.")
     if passes and reference is None:
         raise InvalidInputError("passes= is for following a reference; give reference=, the clean original.")

@@ -95,7 +95,7 @@ def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> G
     """
     if not network.differentiable:
         raise NotDifferentiableError(
-            f"Network {network.name!r} cannot be differentiated, so its sensitivity cannot be measured, and no reference "
+            f"Network {network.name!r} cannot be differentiated: its sensitivity cannot be measured, and no reference "
             'can guide. Use estimate="profile", and passes=0 with a reference.'
         )
     height, width = colour.shape[:2]
