@@ -82,8 +82,8 @@ def _blocks(
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
     """The blocks of a component in raster order, without those that only fill up units, and the unit of each."""
     parts = np.flatnonzero(form.component_of_part == component)
-    side = 2 if len(parts) == 4 else 1
-    shape = (form.rows, form.columns, side, side)
+    across, down = form.sampling(component)
+    shape = (form.rows, form.columns, down, across)
     owners = np.broadcast_to(np.arange(len(quantised)).reshape(form.rows, form.columns, 1, 1), shape)
     real = form.real[:, parts].reshape(shape).transpose(0, 2, 1, 3).ravel()
     grid = quantised[:, parts].reshape(*shape, 64).transpose(0, 2, 1, 3, 4).reshape(-1, 64)
