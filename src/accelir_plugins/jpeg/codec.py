@@ -37,6 +37,8 @@ class JpegOptions(CodecOptions):
 
     Attributes:
         subsampling: Of the chroma: halved both ways, in width only, or not.
+        restart_interval: Rows of MCUs after which coding starts anew, so that damage to the file does not spread; as
+            ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
@@ -44,6 +46,7 @@ class JpegOptions(CodecOptions):
     """
 
     subsampling: transform.Subsampling = "420"
+    restart_interval: int = Field(default=0, ge=0)
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
@@ -100,7 +103,7 @@ class JpegCodec(Codec):
             raise CodecError(
                 f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
             )
-        form = transform.layout(image.shape, self.options.subsampling)
+        form = transform.layout(image.shape, self.options.subsampling, self.options.restart_interval)
         if sensitivity is None:
             norms = adjoint.coefficient_norms(form.components, self.options.subsampling)
             weights = norms[None].astype(np.float32)

@@ -21,6 +21,8 @@ __all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "layout"]
 
 Subsampling = Literal["420", "422", "444"]
 
+# In MCUs of a scan.
+_LONGEST_INTERVAL = 0xFFFF
 # (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
 _SAMPLING: dict[Subsampling, tuple[int, int]] = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}
 
@@ -71,6 +73,7 @@ class Layout:
         components: 3, or 1 for gray.
         component_of_part: int64 (parts,): the component (0, 1, 2) of each 8x8 block in a unit.
         real: bool (units, parts): False for the luma blocks that only fill up units at the right and bottom edges.
+        interval_rows: Rows of units in a restart interval; `rows` where coding never restarts.
     """
 
     rows: int
@@ -80,6 +83,13 @@ class Layout:
     components: int
     component_of_part: npt.NDArray[np.int64]
     real: npt.NDArray[np.bool_]
+    interval_rows: int
+
+    @property
+    def intervals(self) -> list[slice]:
+        """The units of each restart interval: whole rows, so that each begins with a block inside the image."""
+        units, step = self.rows * self.columns, self.interval_rows * self.columns
+        return [slice(start, min(start + step, units)) for start in range(0, units, step)]
 
     def sampling(self, component: int) -> tuple[int, int]:
         """(horizontal, vertical): blocks of a component in a unit."""
@@ -106,8 +116,14 @@ class Layout:
         return 64 * len(self.component_of_part) * self.stacked
 
 
-def layout(shape: tuple[int, ...], subsampling: Subsampling) -> Layout:
-    """The layout of an image of this shape: (H, W, 3), or (H, W), which has no chroma to subsample."""
+def layout(shape: tuple[int, ...], subsampling: Subsampling, restart_interval: int = 0) -> Layout:
+    """The layout of an image.
+
+    Args:
+        shape: (H, W, 3), or (H, W), which has no chroma to subsample.
+        subsampling: Of the chroma.
+        restart_interval: In rows of units, at most as many as DRI can say for a scan of luma alone; 0 for none.
+    """
     components = 3 if len(shape) == 3 else 1
     horizontal, vertical = _SAMPLING[subsampling] if components == 3 else (1, 1)
     rows, columns = -(-shape[0] // (8 * vertical)), -(-shape[1] // (8 * horizontal))
@@ -117,7 +133,9 @@ def layout(shape: tuple[int, ...], subsampling: Subsampling) -> Layout:
     component_of_part = np.array([0] * (horizontal * vertical) + list(range(1, components)))
     real = np.ones((rows * columns, len(component_of_part)), dtype=np.bool_)
     real[:, component_of_part == 0] = luma.reshape(rows * columns, -1)
-    return Layout(rows, columns, horizontal, vertical, components, component_of_part, real)
+    most = _LONGEST_INTERVAL // (columns * horizontal * vertical)
+    interval_rows = min(restart_interval, most, rows) if restart_interval else rows
+    return Layout(rows, columns, horizontal, vertical, components, component_of_part, real, interval_rows)
 
 
 def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
