@@ -49,7 +49,7 @@ PEERS = """
 of Pillow's file. mozjpeg writes the smaller of its baseline and progressive files, trellis on, and so do we; "best" is
 the best of Pillow and these on each image. Plain MSE is as above, with the 95 % interval of the mean over images.
 
-| task | network | images | mozjpeg | with its flat table | with PSNR-HVS | jpegli | better than the best | over plain MSE |
+| task | network | images | mozjpeg | with its flat table | with PSNR-HVS | jpegli | beats the best | over plain MSE |
 |---|---|---|---|---|---|---|---|---|
 """
 
