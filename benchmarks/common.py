@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 import accelir
 from accelir.bench.measure import make_input
 from accelir.image import ImageArray, as_image_array
-from accelir.metrics import psnr_rgb
+from accelir.metrics import psnr_rgb, ssim_luma
 from accelir.network import IRNetwork
 
 LOSS = 0.05
@@ -63,11 +64,11 @@ JOBS = {
 }
 
 
-def pictures(folder: Path, count: int | None) -> list[Path]:
-    """The photographs of Kodak24 in the order of their names."""
-    found = sorted((folder / "bench" / "Kodak24").glob("*.png"))[:count]
+def pictures(folder: Path, count: int | None, name: str = "Kodak24") -> list[Path]:
+    """The photographs of a bench set in the order of their names."""
+    found = sorted((folder / "bench" / name).glob("*.png"))[:count]
     if not found:
-        raise SystemExit(f"{folder} holds no bench/Kodak24/*.png")
+        raise SystemExit(f"{folder} holds no bench/{name}/*.png")
     return found
 
 
@@ -97,6 +98,18 @@ def fingerprints(members: Iterable[IRNetwork]) -> dict[str, dict[str, str]]:
     return found
 
 
+class Score(NamedTuple):
+    """Of a restored image against the clean original.
+
+    Attributes:
+        psnr: In dB, of RGB 0..255, no border.
+        ssim: Of the luma, Gaussian window of 11x11, sigma 1.5.
+    """
+
+    psnr: float
+    ssim: float
+
+
 class Measured:
     """One input of one task: makes it, and restores every distinct file once for each network.
 
@@ -109,7 +122,7 @@ class Measured:
 
     def __init__(self, network: IRNetwork, path: Path, index: int, blur: list[np.ndarray]) -> None:
         self.image, self.reference = make_input(network.task, as_image_array(path), index, blur)
-        self._scores: dict[tuple[str, bytes], float] = {}
+        self._scores: dict[tuple[str, bytes], Score] = {}
         self._usual: dict[int, bytes] = {}
 
     def usual(self, quality: int) -> bytes:
@@ -120,13 +133,40 @@ class Measured:
             self._usual[quality] = stream.getvalue()
         return self._usual[quality]
 
-    def psnr(self, network: IRNetwork, data: bytes) -> float:
-        """Of the restored file, in dB."""
+    def score(self, network: IRNetwork, data: bytes) -> Score:
+        """Of the restored file."""
         key = (network.name, data)
         if key not in self._scores:
             pixels: ImageArray = as_image_array(data)
-            self._scores[key] = psnr_rgb(network.restore(pixels), self.reference)
+            if pixels.ndim > self.image.ndim:
+                # jpegli's binding has no gray: what comes back in colour is judged as gray.
+                pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+            restored = network.restore(pixels)
+            self._scores[key] = Score(psnr_rgb(restored, self.reference), ssim_luma(restored, self.reference))
         return self._scores[key]
+
+    def psnr(self, network: IRNetwork, data: bytes) -> float:
+        """Of the restored file, in dB."""
+        return self.score(network, data).psnr
+
+
+def shown_command(script: str, output: Path, **options: object) -> str:
+    """The command that makes a file of results, without the folders of this machine.
+
+    Args:
+        script: Its name in benchmarks/.
+        output: The file of results.
+        options: By name, with ``_`` for ``-``; None and False are left out, and a list repeats the option.
+    """
+    words = [f"python benchmarks/{script} DATA_FOLDER"]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif value is not None and value is not False:
+            words += [f"{flag} {item}" for item in (value if isinstance(value, list) else [value])]
+    words.append(f"--output {output.name if output.is_absolute() else output.as_posix()}")
+    return " ".join(words)
 
 
 def progress() -> Progress:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import LOSS, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
+from common import LOSS, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded, shown_command
 
 import accelir
 from accelir.bench.measure import flops_saved, summarise
@@ -45,13 +45,8 @@ def main(
         "psnr": "RGB, 0..255, no border",
         "flops": "2 x multiply-accumulates, per image",
     }
-    command = " ".join(
-        ["python benchmarks/flops_saved.py DATA_FOLDER"]
-        + ([f"--task {task}"] if task else [])
-        + ([f"--images {images}"] if images else [])
-        + ([f"--reuse {reuse.as_posix()}"] if reuse else [])
-        + [f"--output {output.as_posix()}" if not output.is_absolute() else f"--output {output.name}"]
-    )
+    shown_reuse = reuse.as_posix() if reuse else None
+    command = shown_command("flops_saved.py", output, task=task, images=images, reuse=shown_reuse)
     results = ResultFile(output, settings, command)
     with progress() as bar:
         running = bar.add_task("", total=len(jobs) * len(paths))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import Job, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded
+from common import Job, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded, shown_command
 
 import accelir
 from accelir.bench.measure import bytes_saved, summarise
@@ -47,14 +47,7 @@ def main(
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "psnr": "RGB, 0..255, no border",
     }
-    command = " ".join(
-        ["python benchmarks/main_job.py DATA_FOLDER"]
-        + ([f"--task {task}"] if task else [])
-        + [f"--networks {name}" for name in networks or []]
-        + ([f"--images {images}"] if images else [])
-        + [f"--arms {arm}" for arm in arms or []]
-        + [f"--output {output.as_posix()}" if not output.is_absolute() else f"--output {output.name}"]
-    )
+    command = shown_command("main_job.py", output, task=task, networks=networks, images=images, arms=arms)
     results = ResultFile(output, settings, command)
     total = sum(len(members) for _, members in jobs.values()) * len(paths)
     with progress() as bar:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from accelir.bench.measure import bytes_saved, flops_saved, interval, make_input, summarise
+from accelir.bench.measure import at_budget, bytes_saved, flops_saved, interval, make_input, straddle, summarise
 from accelir.bench.results import ResultFile
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, Denoise, SuperResolution
@@ -128,6 +128,17 @@ class TestResultFile:
         stored = json.loads(path.read_text())
         assert (stored["commit"], stored["earlier_commits"]) == ("second", ["first"])
 
+    def test_it_takes_over_what_another_process_measured(self, tmp_path):
+        for name, image in (("a.json", "a"), ("b.json", "b"), ("other.json", "c")):
+            settings = {"quality": 2 if name == "other.json" else 1}
+            ResultFile(tmp_path / name, settings, "command").add({"image": image})
+        results = ResultFile(tmp_path / "a.json", {"quality": 1}, "command")
+        for _ in range(2):
+            results.take_over(tmp_path / "b.json")
+        assert results.records == [{"image": "a"}, {"image": "b"}]
+        with pytest.raises(InvalidInputError, match="other settings"):
+            results.take_over(tmp_path / "other.json")
+
     def test_it_refuses_other_settings_and_other_files(self, tmp_path):
         path = tmp_path / "job.json"
         ResultFile(path, {"quality": 1}, "command").write()
@@ -136,3 +147,36 @@ class TestResultFile:
         path.write_text("[]")
         with pytest.raises(InvalidInputError, match="not a file of results"):
             ResultFile(path, {"quality": 2}, "command")
+
+
+class TestStraddle:
+    @pytest.mark.parametrize("budget", [0, 1, 50, 101, 333, 9_999, 10_000, 20_000])
+    def test_finds_the_settings_next_to_the_budget(self, budget):
+        found = straddle(lambda setting: setting * setting, budget, 1, 100)
+        inside = [setting for setting in range(1, 101) if setting**2 <= budget]
+        if budget in {setting**2 for setting in range(1, 101)} or not inside or len(inside) == 100:
+            assert found == (max(inside, default=1),)
+        else:
+            assert found == (len(inside), len(inside) + 1)
+
+    def test_the_budget_lies_between_sizes_that_do_not_always_grow(self):
+        sizes = [10, 30, 20, 40, 35, 60]
+        low, high = straddle(lambda setting: sizes[setting], 25, 0, 5)
+        assert high == low + 1
+        assert sizes[low] < 25 < sizes[high]
+
+
+class TestAtBudget:
+    def test_is_linear_in_the_logarithm_of_the_size(self):
+        assert at_budget(2000, [(4000, 32.0), (1000, 30.0)]) == pytest.approx(31.0)
+
+    def test_measured_sizes_keep_their_scores(self):
+        assert at_budget(1000, [(1000, 30.0), (4000, 32.0)]) == 30.0
+
+    def test_beyond_the_ends_nothing_is_extrapolated(self):
+        assert at_budget(10, [(1000, 30.0), (4000, 32.0)]) == 30.0
+        assert at_budget(9000, [(1000, 30.0)]) == 30.0
+
+    def test_needs_a_size(self):
+        with pytest.raises(InvalidInputError, match="no size"):
+            at_budget(10, [])

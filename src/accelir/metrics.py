@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 
-__all__ = ["psnr_rgb"]
+__all__ = ["psnr_rgb", "ssim_luma"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""What R, G and B add to Y (ITU-R BT.601, full range)."""
 
 
 def psnr_rgb(restored: ImageArray, reference: ImageArray, border: int = 0) -> float:
@@ -31,3 +35,43 @@ def psnr_rgb(restored: ImageArray, reference: ImageArray, border: int = 0) -> fl
     difference = restored[inner].astype(np.float64) - reference[inner].astype(np.float64)
     mean = float(np.mean(difference**2))
     return float("inf") if mean == 0 else float(10 * np.log10(255**2 / mean))
+
+
+def ssim_luma(restored: ImageArray, reference: ImageArray) -> float:
+    """Mean SSIM of the luma (BT.601, full range 0..255), from -1 to 1, equal images 1.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity"
+    (2004), section III-C: a Gaussian window of 11x11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, population moments,
+    averaged over the windows that lie inside the image.
+
+    Args:
+        restored: uint8 (H, W, 3) or (H, W), 11 pixels or more on each side.
+        reference: The same shape.
+
+    Raises:
+        InvalidInputError: The shapes differ, or a side is shorter than the window.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    if restored.shape != reference.shape:
+        raise InvalidInputError(f"SSIM needs two images of one shape; got {restored.shape} and {reference.shape}.")
+    if min(restored.shape[:2]) < 11:
+        raise InvalidInputError(
+            f"SSIM needs 11 pixels on each side; the image has {restored.shape[1]}x{restored.shape[0]}."
+        )
+
+    def mean(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        filtered: npt.NDArray[np.float64] = gaussian_filter(plane, 1.5, radius=5)
+        return filtered[5:-5, 5:-5]
+
+    x, y = _luma(restored), _luma(reference)
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return float(np.mean(likeness / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))))
+
+
+def _luma(image: ImageArray) -> npt.NDArray[np.float64]:
+    return image.astype(np.float64) if image.ndim == 2 else image @ np.array(LUMA)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,17 @@ from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 from accelir.tasks import Deblur, Task
 
-__all__ = ["BytesSaved", "Summary", "bytes_saved", "flops_saved", "interval", "make_input", "summarise"]
+__all__ = [
+    "BytesSaved",
+    "Summary",
+    "at_budget",
+    "bytes_saved",
+    "flops_saved",
+    "interval",
+    "make_input",
+    "straddle",
+    "summarise",
+]
 
 
 class Summary(BaseModel):
@@ -138,6 +148,49 @@ def flops_saved(flops: Sequence[float], psnr: Sequence[float], target: float, he
         share = (target - scores[reached - 1]) / (scores[reached] - scores[reached - 1])
         needed = np.exp(np.log(cost[reached - 1]) + share * np.log(cost[reached] / cost[reached - 1]))
     return max(0.0, float(1 - needed / heavy))
+
+
+def straddle(size: Callable[[int], int], budget: int, coarsest: int, finest: int) -> tuple[int, ...]:
+    """The neighbouring settings of an encoder between whose sizes a budget lies, found by bisection.
+
+    Args:
+        size: Bytes that a setting takes; about increasing.
+        budget: In bytes.
+        coarsest: The lowest setting.
+        finest: The highest one.
+
+    Returns:
+        ``(q, q + 1)`` with ``size(q) < budget < size(q + 1)``; ``(q,)`` where it takes the budget exactly, or where the
+        budget lies outside all sizes and q is the setting at that end.
+    """
+    if size(coarsest) >= budget:
+        return (coarsest,)
+    if size(finest) <= budget:
+        return (finest,)
+    low, high = coarsest, finest
+    while high - low > 1:
+        middle = (low + high) // 2
+        taken = size(middle)
+        if taken == budget:
+            return (middle,)
+        low, high = (middle, high) if taken < budget else (low, middle)
+    return low, high
+
+
+def at_budget(budget: int, points: Sequence[tuple[int, float]]) -> float:
+    """A score at a size between measured ones, linear in the logarithm of the size; the end's beyond the ends.
+
+    Args:
+        budget: In bytes.
+        points: (bytes, score), one or more.
+
+    Raises:
+        InvalidInputError: There is no point.
+    """
+    if not points:
+        raise InvalidInputError("There is nothing to interpolate: no size was measured.")
+    sizes, scores = zip(*sorted(points), strict=True)
+    return float(np.interp(np.log(budget), np.log(sizes), scores))
 
 
 def interval(values: Sequence[float], *, repeats: int = 4000, seed: int = 0) -> tuple[float, float]:

@@ -39,19 +39,27 @@ class ResultFile:
         # Taken once, at the start: the working tree may move on while a long measurement runs the code it loaded.
         self.provenance = provenance(command) | {"earlier_commits": []}
         if self.path.exists():
-            try:
-                stored = json.loads(self.path.read_text())
-                found, self.records = stored["settings"], stored["records"]
-                earlier = [*stored.get("earlier_commits", []), stored.get("commit")]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InvalidInputError(f"{self.path} is not a file of results; name another output.") from error
-            if found != self.settings:
-                raise InvalidInputError(
-                    f"{self.path} was measured with other settings; remove it or name another output."
-                )
-            if self.records:
-                commits = dict.fromkeys(commit for commit in earlier if commit != self.provenance["commit"])
-                self.provenance["earlier_commits"] = list(commits)
+            self.take_over(self.path)
+
+    def take_over(self, path: Path) -> None:
+        """Add the records of another file of the same measurement that are not here yet.
+
+        Raises:
+            InvalidInputError: The file holds something else, or was measured with other settings.
+        """
+        try:
+            stored = json.loads(path.read_text())
+            found, records = stored["settings"], stored["records"]
+            earlier = [*self.provenance["earlier_commits"], *stored.get("earlier_commits", []), stored.get("commit")]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError(f"{path} is not a file of results; name another output.") from error
+        if found != self.settings:
+            raise InvalidInputError(f"{path} was measured with other settings; remove it or name another output.")
+        fresh = [record for record in records if record not in self.records]
+        if fresh:
+            self.records += fresh
+            commits = dict.fromkeys(commit for commit in earlier if commit != self.provenance["commit"])
+            self.provenance["earlier_commits"] = list(commits)
 
     def has(self, **key: Any) -> bool:
         """Whether a record with these values exists."""

@@ -1,0 +1,297 @@
+"""Restored quality at equal bytes against other JPEG encoders, and against our own that knows nothing of the network.
+
+    python benchmarks/peers.py DATA_FOLDER [--task sr|denoise|deblur] [--set Kodak24 ...] [--networks NAME ...]
+
+The budget is Pillow's size (optimize=True, 4:2:0) at each quality, metadata stripped, and ours takes at most that. The
+quality of mozjpeg and jpegli is a whole number: each is restored just below and just above the budget, and gets the
+score between them at exactly the budget, linear in the logarithm of the bytes. What it needs: accelir[peers].
+
+Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they measured.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from common import Job, Measured, Score, each_task, family, fingerprints, kernels, pictures, progress, shown_command
+
+import accelir
+from accelir.bench.measure import at_budget, straddle, summarise
+from accelir.bench.results import ResultFile
+from accelir.image import ImageArray
+from accelir.network import IRNetwork
+from accelir.profiling.controls import control_estimate
+from accelir.profiling.estimate import Estimate
+from accelir.profiling.profile import Profile
+from accelir.profiling.sensitivity import measure_sensitivity
+
+SETS = ("Kodak24", "Set14", "BSD100")
+Peer = Callable[[ImageArray, int], bytes]
+
+
+def mozjpeg(image: ImageArray, quality: int, table: int, subsampling: str = "on") -> bytes:
+    """The smaller of its baseline and progressive files: trellis, overshoot deringing, optimised codes and scans."""
+    import pyvips
+
+    picture = pyvips.Image.new_from_array(image)
+    save = functools.partial(
+        picture.jpegsave_buffer,
+        Q=quality,
+        quant_table=table,
+        trellis_quant=True,
+        overshoot_deringing=True,
+        optimize_coding=True,
+        subsample_mode=subsampling,
+        keep="none",
+    )
+    return min(save(), save(interlace=True, optimize_scans=True), key=len)
+
+
+def jpegli(image: ImageArray, quality: int) -> bytes:
+    """The only file that its binding writes: 4:2:0, baseline, optimised codes; gray as colour."""
+    import pyjpegli
+
+    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    return bytes(pyjpegli.encode(np.ascontiguousarray(colour), colour.shape[1], colour.shape[0], quality))
+
+
+PEERS: dict[str, Peer] = {
+    # mozjpeg's own default; libvips' is table 0.
+    "mozjpeg": functools.partial(mozjpeg, table=3),
+    "mozjpeg-flat": functools.partial(mozjpeg, table=1),
+    "mozjpeg-psnr-hvs": functools.partial(mozjpeg, table=4),
+    "jpegli": jpegli,
+    "mozjpeg-444": functools.partial(mozjpeg, table=3, subsampling="off"),
+}
+USUAL_PEERS = [name for name in PEERS if name != "mozjpeg-444"]
+
+
+def main(
+    data_folder: Annotated[Path, typer.Argument(help="Holds bench/ and kernels/blur_kernels.npz.")],
+    task: Annotated[str | None, typer.Option(help="sr, denoise or deblur; all by default.")] = None,
+    set_names: Annotated[list[str] | None, typer.Option("--set", help=f"Of {', '.join(SETS)}; all by default.")] = None,
+    networks: Annotated[list[str] | None, typer.Option(help="Names; by default those of width 16.")] = None,
+    images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow; by default all but the last.")
+    ] = None,
+    measured: Annotated[bool, typer.Option(help="Measured sensitivity too.")] = False,
+    process: Annotated[str, typer.Option(help="Of our files: smaller (as mozjpeg's), baseline or progressive.")] = (
+        "smaller"
+    ),
+    shard: Annotated[str, typer.Option(help="i/n: every n-th photograph from the i-th on, from 0.")] = "0/1",
+    output: Annotated[Path, typer.Option()] = Path("benchmarks/results/peers.json"),
+) -> None:
+    check_mozjpeg()
+    chosen = {name: PEERS[name] for name in peers or USUAL_PEERS}
+    sets = {name: pictures(data_folder, images, name) for name in set_names or SETS}
+    blur = kernels(data_folder)
+    jobs = {}
+    for name, job in each_task(task):
+        jobs[name] = (job, [net for net in family(job.family, networks) if networks or net.width == 16])
+    settings = {
+        "sets": {name: [path.name for path in paths] for name, paths in sets.items()},
+        "jobs": {name: {"qualities": job.qualities, "plain": job.plain} for name, (job, _) in jobs.items()},
+        "networks": fingerprints(net for _, members in jobs.values() for net in members),
+        "measured": measured,
+        "process": process,
+        "peers": ["pillow", *chosen],
+        "peer_versions": {name: importlib.metadata.version(name) for name in ("pyvips-binary", "pyjpegli")},
+        "peer_scores": "at the budget, linear in log(bytes) between the settings just below and just above it",
+        "psnr": "RGB, 0..255, no border",
+        "ssim": "luma (BT.601), 11x11 Gaussian window, sigma 1.5, windows inside the image",
+    }
+    command = shown_command(
+        "peers.py", output, task=task, set=set_names, networks=networks, images=images, peers=peers, measured=measured,
+        process=process if process != "smaller" else None,
+    )  # fmt: skip
+    part, parts = (int(number) for number in shard.split("/"))
+    results = ResultFile(output if parts == 1 else output.with_suffix(f".{part}of{parts}.json"), settings, command)
+    if parts == 1:
+        for other in sorted(output.parent.glob(f"{output.stem}.*of*.json")):
+            results.take_over(other)
+    work = [
+        (name, set_name, index, path)
+        for name in jobs
+        for set_name, paths in sets.items()
+        for index, path in enumerate(paths)
+        if index % parts == part
+    ]
+    with progress() as bar:
+        running = bar.add_task("", total=len(work))
+        for name, set_name, index, path in work:
+            bar.update(running, description=f"{name}, {set_name}, {path.name}")
+            job, members = jobs[name]
+            key = {"task": name, "set": set_name, "image": path.name}
+            missing = [net for net in members if not results.has(**key, network=net.name)]
+            if missing:
+                picture = Picture(Measured(members[0], path, index, blur), job, process)
+                for net in missing:
+                    results.add(key | {"network": net.name, "qualities": measure(picture, net, chosen, measured)})
+            bar.advance(running)
+    if parts == 1:
+        results.summary = [
+            overview(results.records, name, net.name, set_name, quality)
+            for name, (job, members) in jobs.items()
+            for net in members
+            for set_name in sets
+            for quality in job.qualities
+        ]
+        results.write()
+        for row in results.summary:
+            typer.echo(line(row))
+
+
+def check_mozjpeg() -> None:
+    """Whether libvips obeys: built with libjpeg-turbo it takes mozjpeg's options and ignores them."""
+    import pyvips
+
+    noise = pyvips.Image.gaussnoise(64, 64, mean=128, seed=1).cast("uchar")
+    if noise.jpegsave_buffer(optimize_coding=True) == noise.jpegsave_buffer(optimize_coding=True, trellis_quant=True):
+        raise SystemExit("This libvips has no mozjpeg: pip install 'accelir[peers]'.")
+
+
+class Picture:
+    """One input of one task: what does not depend on the budget is made once, and what does not on the network too.
+
+    Args:
+        shared: Restores.
+        job: Names the options of the plain-MSE control.
+        process: Of our files.
+    """
+
+    def __init__(self, shared: Measured, job: Job, process: str) -> None:
+        self.shared = shared
+        self.job = job
+        self.process = process
+        self.peer = functools.cache(lambda name, quality: PEERS[name](shared.image, quality))
+        self._plain: dict[str, Estimate] = {}
+
+    def ours(self, network: IRNetwork, profile: Profile, measured: bool) -> dict[str, tuple[accelir.Codec, Estimate]]:
+        """The codec and the estimate of each arm of ours."""
+        image = self.shared.image
+        codec = accelir.codec("jpeg", process=self.process).tuned(profile.header.codec_options)
+        predicted = profile.predict(image, codec)
+        arms = {"profile": (codec, predicted)}
+        if measured:
+            sensitivity = measure_sensitivity(codec, network, image)
+            arms["measured"] = (codec, Estimate(predicted.groups, predicted.curves, sensitivity))
+        for options in self.job.plain:
+            name = f"plain-mse {json.dumps(options)}"
+            plain = accelir.codec("jpeg", process=self.process, **options)
+            if name not in self._plain:
+                # Both processes quantise alike: which blocks get which level does not depend on it.
+                curves_of = accelir.codec("jpeg", **options)
+                self._plain[name] = control_estimate("plain-mse", curves_of, network, image, None)
+            arms[name] = (plain, self._plain[name])
+        return arms
+
+
+def measure(picture: Picture, network: IRNetwork, peers: dict[str, Peer], measured: bool) -> list[dict[str, Any]]:
+    """All arms of one network on one picture, at each quality."""
+    shared = picture.shared
+    profile = accelir.profile_for("jpeg", network)
+    arms = picture.ours(network, profile, measured)
+    rows = []
+    for quality in picture.job.qualities:
+        started = time.perf_counter()
+        budget = len(shared.usual(quality))
+        sizes, scores = {"pillow": budget}, {"pillow": shared.score(network, shared.usual(quality))}
+        for arm, (codec, estimate) in arms.items():
+            encoded = accelir.encode(
+                shared.image, network=network, codec=codec, budget=accelir.Bytes(budget), estimate=estimate
+            )
+            if len(encoded.data) > budget:
+                raise SystemExit(f"{arm} took {len(encoded.data)} bytes of {budget}")
+            sizes[arm], scores[arm] = len(encoded.data), shared.score(network, encoded.data)
+        brackets = {}
+        for name in peers:
+            found = straddle(lambda setting, name=name: len(picture.peer(name, setting)), budget, 1, 100)
+            files = {setting: picture.peer(name, setting) for setting in found}
+            around = [(len(data), shared.score(network, data)) for data in files.values()]
+            scores[name] = Score(
+                at_budget(budget, [(size, score.psnr) for size, score in around]),
+                at_budget(budget, [(size, score.ssim) for size, score in around]),
+            )
+            brackets[name] = [
+                [setting, size, round(score.psnr, 5), round(score.ssim, 6)]
+                for setting, (size, score) in zip(files, around, strict=True)
+            ]
+        rows.append(
+            {
+                "quality": quality,
+                "bytes": sizes,
+                "psnr": {arm: round(score.psnr, 5) for arm, score in scores.items()},
+                "ssim": {arm: round(score.ssim, 6) for arm, score in scores.items()},
+                "peer_settings": brackets,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+        )
+    return rows
+
+
+def overview(records: list[dict[str, Any]], task: str, network: str, set_name: str, quality: int) -> dict[str, Any]:
+    """Means and spread over the pictures; plain-MSE at the options that are best for it on these very pictures."""
+    rows = [
+        row
+        for record in records
+        if (record["task"], record["network"], record["set"]) == (task, network, set_name)
+        for row in record["qualities"]
+        if row["quality"] == quality
+    ]
+    arms = list(rows[0]["psnr"])
+    plain = max((arm for arm in arms if arm.startswith("plain-mse")), key=lambda arm: mean(rows, "psnr", arm))
+    ours = [arm for arm in ("profile", "measured") if arm in arms]
+    peers = ["pillow", *rows[0]["peer_settings"]]
+
+    def gain(metric: str, arm: str, over: str) -> dict[str, Any]:
+        return summarise([row[metric][arm] - row[metric][over] for row in rows]).model_dump()
+
+    best = [max(row["psnr"][peer] for peer in peers) for row in rows]
+    return {
+        "task": task,
+        "network": network,
+        "set": set_name,
+        "quality": quality,
+        "psnr": {arm: round(mean(rows, "psnr", arm), 4) for arm in arms},
+        "ssim": {arm: round(mean(rows, "ssim", arm), 5) for arm in arms},
+        "gain_over_peers": {peer: gain("psnr", "profile", peer) for peer in peers},
+        "ssim_gain_over_peers": {peer: gain("ssim", "profile", peer) for peer in peers},
+        "gain_over_best_peer": summarise(
+            [row["psnr"]["profile"] - other for row, other in zip(rows, best, strict=True)]
+        ).model_dump(),
+        "plain_mse_options": json.loads(plain.partition(" ")[2]),
+        "gain_over_plain_mse": {arm: gain("psnr", arm, plain) for arm in ours},
+        "ssim_gain_over_plain_mse": {arm: gain("ssim", arm, plain) for arm in ours},
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """What a row of the summary says at a glance, in dB."""
+    peers = ", ".join(f"{peer} {gain['mean']:+.3f}" for peer, gain in row["gain_over_peers"].items())
+    plain = ", ".join(
+        f"{arm} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+        for arm, gain in row["gain_over_plain_mse"].items()
+    )
+    best = row["gain_over_best_peer"]
+    return (
+        f"{row['network']}, {row['set']}, quality {row['quality']}, {best['count']} images\n"
+        f"  over {peers}; over the best of them on {100 * best['share_better']:.0f} % of the images\n"
+        f"  over plain MSE: {plain}"
+    )
+
+
+def mean(rows: list[dict[str, Any]], metric: str, arm: str) -> float:
+    return sum(row[metric][arm] for row in rows) / len(rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)
