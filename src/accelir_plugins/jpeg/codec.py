@@ -217,10 +217,10 @@ class JpegPrepared(Prepared):
 
     def moved(self, shift: npt.NDArray[np.float32]) -> JpegPrepared:
         """See `Prepared.moved`: ``shift`` is in units of the orthonormal DCT, row-major."""
-        expected = (self.form.rows, self.form.columns, self.coefficients[0].size)
+        expected = (self.form.block_rows, self.form.columns, self.form.coefficients)
         if np.shape(shift) != expected:
             raise CodecError(f"The coefficients of this image have shape {expected}; got {np.shape(shift)}.")
-        ordered = np.reshape(shift, self.coefficients.shape)[:, :, transform.ZIGZAG]
+        ordered = adjoint.of_units(shift, self.form).reshape(self.coefficients.shape)[:, :, transform.ZIGZAG]
         wanted = np.clip(np.rint(self.coefficients + 8 * ordered), -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT)
         other = copy.copy(self)
         other.coefficients = wanted.astype(np.int16)
@@ -234,8 +234,10 @@ class JpegPrepared(Prepared):
         steps = tables[np.minimum(self.form.component_of_part, 1)]
         error = quantised * steps - self.coefficients / 8
         error[~self.form.real] = 0
-        ordered = error[:, :, _ROW_MAJOR].reshape(self.form.rows, self.form.columns, -1)
-        return ordered.astype(np.float32)
+        form = self.form
+        units = np.zeros((form.stacked * form.block_rows, form.columns, form.coefficients // form.stacked), np.float32)
+        units[: form.rows] = error[:, :, _ROW_MAJOR].reshape(form.rows, form.columns, -1)
+        return adjoint.of_blocks(units, form)
 
     def quantise(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """The levels of all coefficients and the tables of the file.
