@@ -87,7 +87,7 @@ def guide(
     if sensitivity is None:
         passes -= PROBES * len(networks)
         sensitivity = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
-    if sensitivity is None:
+    if sensitivity is None or codec.project(np.zeros_like(image, dtype=np.float32)[:1, :1]) is None:
         raise CodecError(f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0.")
     # One is for holding the result against the start.
     steps = passes // len(networks) - 1
@@ -95,6 +95,8 @@ def guide(
     if steps < 1 or not all(usual):
         return start
     curvature = 2 * np.maximum(sensitivity, np.float32(LEAST_CURVATURE) * sensitivity.mean() + np.float32(1e-12))
+    # Sensitivities count the error in R, G and B, which in gray are one.
+    curvature /= np.float32(1 if image.ndim == 3 else 3)
     shift = np.zeros_like(sensitivity)
     best, least, last = start, 0.0, np.inf
     share = FIRST_SHARE
