@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any
 
 import typer
 from common import Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded, shown_command
 
 import accelir
-from accelir.bench.measure import summarise
+from accelir.bench.measure import straddle, summarise
 from accelir.bench.results import ResultFile
 from accelir.guidance import PASSES
+from accelir.image import ImageArray
+from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 
 
@@ -116,12 +119,22 @@ def measure(picture: Measured, members: list[IRNetwork], quality: int, arm: str,
         if len(encoded.data) > budget:
             raise SystemExit(f"{name} took {len(encoded.data)} bytes of {budget}")
         files[name] = encoded.data
+    # Where the input is as large as the original, the sender could as well send that.
+    original = {} if nets[0].task.scale > 1 else {"psnr_original": round(unrestored(picture.reference, budget), 5)}
     return {
         "budget": budget,
         "bytes": {name: len(data) for name, data in files.items()},
         "psnr": {name: rounded({net.name: picture.psnr(net, data) for net in members}) for name, data in files.items()},
         "seconds": seconds,
+        **original,
     }
+
+
+def unrestored(reference: ImageArray, budget: int) -> float:
+    """Of the original itself in Pillow's largest JPEG of at most so many bytes, no network run."""
+    codec = accelir.codec("jpeg")
+    best = straddle(lambda quality: len(codec.usual(reference, quality)), budget, 1, 100)[0]
+    return psnr_rgb(codec.decode(codec.usual(reference, best)), reference)
 
 
 def overview(
@@ -130,6 +143,7 @@ def overview(
     """For each network that restores: the gain over the predicted profile, in dB, and its spread over the pictures."""
     wanted = {"task": task, "set": set_name, "for": arm, "quality": quality}
     rows = [record for record in records if all(record[name] == value for name, value in wanted.items())]
+    original = all("psnr_original" in row for row in rows)
     summary = []
     for net in members:
         gains = [row["psnr"]["guided"][net.name] - row["psnr"]["profile"][net.name] for row in rows]
@@ -138,10 +152,12 @@ def overview(
             | {
                 "network": net.name,
                 "named": net in chosen(members, arm),
+                "psnr": {name: round(mean(row["psnr"][name][net.name] for row in rows), 4) for name in rows[0]["psnr"]},
+                **({"psnr_original": round(mean(row["psnr_original"] for row in rows), 4)} if original else {}),
                 "gain": summarise(gains).model_dump(),
                 "share_below": round(sum(gain < 0 for gain in gains) / len(gains), 4),
-                "seconds": round(sum(row["seconds"]["guided"] for row in rows) / len(rows), 2),
-                "seconds_profile": round(sum(row["seconds"]["profile"] for row in rows) / len(rows), 2),
+                "seconds": round(mean(row["seconds"]["guided"] for row in rows), 2),
+                "seconds_profile": round(mean(row["seconds"]["profile"] for row in rows), 2),
             }
         )
     return summary
@@ -155,6 +171,7 @@ def line(row: dict[str, Any]) -> str:
         f"{'' if row['named'] else ' (not named)'} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}), "
         f"least {gain['min']:+.3f}, below on {100 * row['share_below']:.0f} % of {gain['count']} images, "
         f"{row['seconds']:.1f} s"
+        + (f"; the original itself has {row['psnr_original']:.2f} dB" if "psnr_original" in row else "")
     )
 
 
