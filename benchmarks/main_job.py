@@ -83,7 +83,7 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
-        # The controls too are written with the options that the profile found best.
+        # The controls too are written with the options that the profile found best, but plain MSE has its own.
         profile = accelir.profile_for("jpeg", network)
         plain = {
             f"plain-mse {json.dumps(options)}": accelir.codec("jpeg", **options)
@@ -97,7 +97,7 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
                 codec=plain.get(arm, "jpeg"),
                 budget=accelir.Bytes(budget),
                 estimate=arm.partition(" ")[0],
-                profile=profile,
+                profile=None if arm in plain else profile,
             )
             seconds[arm] = round(time.perf_counter() - started, 3)
             if len(encoded.data) > budget:

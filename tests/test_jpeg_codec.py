@@ -294,7 +294,8 @@ def test_steps_follow_the_sensitivity(photo):
     np.testing.assert_allclose(tables[0] / tables[1], 2, rtol=0.02)
 
 
-def test_trellis_is_the_optimum_of_brute_force():
+@pytest.mark.parametrize("zeroing", [1.0, 0.7, 1.5])
+def test_trellis_is_the_optimum_of_brute_force(zeroing):
     """On blocks with few coefficients no choice of smaller levels has a lower cost."""
     rng = np.random.default_rng(7)
     table = rng.integers(8, 14, 64)
@@ -305,10 +306,11 @@ def test_trellis_is_the_optimum_of_brute_force():
         lagrangian = float(rng.uniform(1, 60))
         result = np.zeros(64, dtype=np.int16)
         room, places = np.empty((4, 65)), np.empty((5, 65), dtype=np.int64)
-        quantise._trellis_block(scaled, weights, lagrangian, table, costs, room, places, result)
+        quantise._trellis_block(scaled, weights, lagrangian, table, costs, zeroing, room, places, result)
 
         def cost_of(levels: np.ndarray, scaled=scaled, weights=weights, costs=costs, lagrangian=lagrangian) -> float:
-            error = (weights[1:] * (scaled[1:] / 8 - levels[1:] * table[1:]) ** 2).sum()
+            shares = np.where(levels[1:] == 0, zeroing, 1.0)
+            error = (shares * weights[1:] * (scaled[1:] / 8 - levels[1:] * table[1:]) ** 2).sum()
             kept = [0, *(np.flatnonzero(levels[1:]) + 1).tolist()]
             bits = 0.0 if kept[-1] == 63 else costs[0]
             for before, at in itertools.pairwise(kept):

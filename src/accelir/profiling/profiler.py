@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelir.codec import Codec, Encoded, Prepared, Sensitivity
+from accelir.codec import Codec, Sensitivity
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, ImageLike, as_image_array, block_grid
-from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Curves
 from accelir.profiling.predictor import Predictor, train_predictor
 from accelir.profiling.profile import Basis, Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
+from accelir.profiling.tuning import Example, best_tuning
 
 __all__ = ["Profiler", "StandardProfiler"]
 
@@ -117,7 +117,15 @@ class StandardProfiler(Profiler):
     ) -> Profile:
         tell = progress or (lambda done, total, what: None)
         samples = self._measure(codec, network, images, tell, checkpoint)
-        options = self._tune(codec, network, samples[: self.tuning_crops], tell)
+        options = best_tuning(
+            codec,
+            network,
+            [
+                Example(sample.reference, sample.image, functools.partial(self._sensitivity, sample=sample))
+                for sample in samples[: self.tuning_crops]
+            ],
+            lambda done, total: tell(done, total, "tuning the codec"),
+        )
         codec = codec.tuned(options)
         # With what the caller chose: 4:4:4, say, makes other blocks.
         options = codec.options.model_dump(include=codec.options.model_fields_set)
@@ -228,30 +236,6 @@ class StandardProfiler(Profiler):
     def _sensitivity(self, codec: Codec, sample: _Sample) -> Sensitivity | None:
         return None if sample.gradients is None else sensitivity_from_gradients(codec, sample.gradients)
 
-    def _tune(self, codec: Codec, network: IRNetwork, samples: Sequence[_Sample], tell: Progress) -> dict[str, Any]:
-        """The tuning whose files restore best at the sizes of the default's, at three levels.
-
-        Only a fine control brings files to one size; without it the codec keeps its default.
-        """
-        if len(codec.tunings) < 2 or not samples or not codec.fine_control:
-            return dict(codec.tunings[0])
-        last = len(codec.levels) - 1
-        gains = np.zeros((len(codec.tunings), len(samples)))
-        for number, sample in enumerate(samples):
-            tell(number, len(samples), "tuning the codec")
-            targets: list[int] = []
-            for index, options in enumerate(codec.tunings):
-                variant = codec.tuned(dict(options))
-                prepared = variant.prepare(sample.image, sensitivity=self._sensitivity(variant, sample))
-                for place, level in enumerate((last * 5 // 14, last // 2, last * 9 // 14)):
-                    if index == 0:
-                        targets.append(len(prepared.write(level).data))
-                    encoded = _at_size(prepared, level, targets[place], codec.trim_slope)
-                    restored = network.restore(variant.decode(encoded.data))
-                    gains[index, number] += psnr_rgb(restored, sample.reference) / 3
-        means = (gains - gains[0]).mean(axis=1)
-        return dict(codec.tunings[int(np.argmax(means))])
-
     def _describe(
         self, sensitivities: list[Sensitivity | None], grid: tuple[int, int], count: int
     ) -> tuple[Basis | None, list[npt.NDArray[np.float32]]]:
@@ -322,18 +306,3 @@ class StandardProfiler(Profiler):
             distances = ((flat[n:, None, :] - centres[None]) ** 2).sum(axis=2)
             groups[n:] = distances.argmin(axis=1)
         return groups
-
-
-def _at_size(prepared: Prepared, level: int, size: int, slope: float) -> Encoded:
-    """The file at a level whose size is nearest to ``size`` by trimming: a secant of at most five writes."""
-    trim = 0.0
-    best = encoded = prepared.write(level, trim)
-    for _ in range(4):
-        ratio = np.log(size / len(encoded.data))
-        if abs(ratio) < 0.004:
-            break
-        trim += float(ratio) / slope
-        encoded = prepared.write(level, trim)
-        if abs(len(encoded.data) - size) < abs(len(best.data) - size):
-            best = encoded
-    return best

@@ -49,6 +49,12 @@ class JpegOptions(CodecOptions):
             coefficients that are wanted, so that lambda need not be held down for it.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
+        trust: Errors weigh sensitivity^trust * norm^(1 - trust), the norm being what they cost without a network.
+        zeroing: What dropping a coefficient costs, relative to its weighted square: below 1 where a network minds that
+            less than the second order of its error says.
+        emphasis: By which share the highest frequency of the luma is made larger before it is quantised; lower ones in
+            proportion to their frequency. Gives back beforehand some of the sharpness that zeroed coefficients take.
+        chroma_emphasis: The same of the chroma.
     """
 
     subsampling: transform.Subsampling = "420"
@@ -58,6 +64,10 @@ class JpegOptions(CodecOptions):
     guided_rdo: float = Field(default=0.15, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
     shape: float = Field(default=1.0, ge=0, le=4)
+    trust: float = Field(default=1.0, ge=0, le=2)
+    zeroing: float = Field(default=1.0, ge=0.25, le=4)
+    emphasis: float = Field(default=0.0, ge=-1, le=4)
+    chroma_emphasis: float = Field(default=0.0, ge=-1, le=4)
 
 
 class JpegCodec(Codec):
@@ -79,12 +89,20 @@ class JpegCodec(Codec):
     fine_control: ClassVar[bool] = True
     tunings: ClassVar[Sequence[dict[str, Any]]] = (
         {"rdo": 0.05, "shape": 1.0},
-        {"rdo": 0.02, "shape": 1.0},
-        {"rdo": 0.1, "shape": 1.0},
-        {"rdo": 0.05, "shape": 0.5},
+        {"rdo": 0.05, "shape": 0.0},
         {"rdo": 0.02, "shape": 0.5},
         {"rdo": 0.1, "shape": 0.5},
-        {"rdo": 0.05, "shape": 0.0},
+        # Networks that enlarge: every frequency counts, and sharpness is soon lost.
+        {"rdo": 0.05, "shape": 0.0, "trust": 0.25, "emphasis": 0.1, "chroma_emphasis": 0.3},
+        {"rdo": 0.05, "shape": 0.0, "trust": 0.5, "emphasis": 0.1, "chroma_emphasis": 0.3, "zeroing": 0.9},
+        {"rdo": 0.03, "shape": 0.0, "trust": 0.25, "emphasis": 0.1, "chroma_emphasis": 0.5},
+        # That smooth: differences between blocks count most.
+        {"rdo": 0.1, "shape": 0.7, "emphasis": 0.1},
+        {"rdo": 0.14, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
+        {"rdo": 0.2, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
+        # That sharpen.
+        {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15},
+        {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15, "zeroing": 0.85},
     )
     Options: ClassVar[type[CodecOptions]] = JpegOptions
     options: JpegOptions
@@ -111,11 +129,14 @@ class JpegCodec(Codec):
                 f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
             )
         form = transform.layout(image.shape, self.options.subsampling, self.options.restart_interval)
+        norms = adjoint.coefficient_norms(form.components, self.options.subsampling)[None].astype(np.float32)
+        trust = np.float32(self.options.trust)
         if sensitivity is None:
-            norms = adjoint.coefficient_norms(form.components, self.options.subsampling)
-            weights = norms[None].astype(np.float32)
-        else:
+            weights = norms
+        elif trust == 1:
             weights = _checked(sensitivity, form)
+        else:
+            weights = _checked(sensitivity, form) ** trust * norms ** (1 - trust)
         ordered, means = quantisation_tables.normalise(weights, form)
         return JpegPrepared(self, image, form, ordered, means)
 
@@ -181,7 +202,9 @@ class JpegPrepared(Prepared):
     ) -> None:
         self.form = form
         self.weights = weights
-        self.coefficients = transform.coefficients(image, form)
+        self.coefficients = transform.emphasised(
+            transform.coefficients(image, form), form, codec.options.emphasis, codec.options.chroma_emphasis
+        )
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
@@ -272,7 +295,9 @@ class JpegPrepared(Prepared):
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
         lagrangians = np.maximum(lagrangians, _LEAST_LAGRANGIAN)
-        return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form), tables
+        return quantise.optimise(
+            self.coefficients, self.weights, lagrangians, tables, self.form, options.zeroing
+        ), tables
 
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 The trellis minimises, for each 8x8 block, sum(weight * (coefficient - level * step)^2) + lambda * bits over the levels
 of all coefficients: AC by dynamic programming over the zigzag positions, DC by the Viterbi algorithm along the scan.
+What is lost with an AC coefficient that is dropped counts ``zeroing`` times.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def round_all(coefficients: npt.NDArray[np.int16], tables: Tables, form: Layout)
     result = np.empty_like(coefficients)
     nothing = np.zeros((1, coefficients.shape[1], 64), dtype=np.float32)
     free = np.zeros(len(coefficients))
-    _round(coefficients, nothing, free, tables, form.component_of_part, form.real, result)
+    _round(coefficients, nothing, free, tables, form.component_of_part, form.real, 1.0, result)
     return result
 
 
@@ -41,6 +42,7 @@ def optimise(
     lagrangians: npt.NDArray[np.float64],
     tables: Tables,
     form: Layout,
+    zeroing: float = 1.0,
 ) -> npt.NDArray[np.int16]:
     """The levels with the least weighted error + lambda * bits.
 
@@ -53,13 +55,14 @@ def optimise(
         lagrangians: float64 (units,): lambda, above 0.
         tables: int64 (2, 64), zigzag.
         form: The layout.
+        zeroing: What dropping an AC coefficient costs, relative to its weighted square.
 
     Returns:
         int16 (units, parts, 64).
     """
     of_part = form.component_of_part
     rounded = np.empty_like(coefficients)
-    _round(coefficients, weights, lagrangians, tables, of_part, form.real, rounded)
+    _round(coefficients, weights, lagrangians, tables, of_part, form.real, zeroing, rounded)
     counts = count_symbols(rounded, form)
     dc_costs, ac_costs = symbol_costs(counts)
 
@@ -70,11 +73,13 @@ def optimise(
     sample_weights = np.ascontiguousarray(weights[::stride]) if len(weights) > 1 else weights
     sample_real = np.ascontiguousarray(form.real[::stride])
     drafted = np.zeros_like(sample)
-    _trellis(sample, sample_weights, lagrangians[::stride].copy(), tables, of_part, sample_real, ac_costs, drafted)
+    _trellis(
+        sample, sample_weights, lagrangians[::stride].copy(), tables, of_part, sample_real, ac_costs, zeroing, drafted
+    )
     ac_costs = symbol_costs(count_symbols(drafted, form))[1]
 
     result = np.zeros_like(coefficients)
-    _trellis(coefficients, weights, lagrangians, tables, of_part, form.real, ac_costs, result)
+    _trellis(coefficients, weights, lagrangians, tables, of_part, form.real, ac_costs, zeroing, result)
     for interval in form.intervals:
         own_weights = weights[interval] if len(weights) > 1 else weights
         for component in range(form.components):
@@ -111,7 +116,14 @@ def _nearest(scaled: int, step: int) -> int:
 
 @compiled
 def _round(
-    coefficients: Any, weights: Any, lagrangians: Any, tables: Any, of_part: Any, real: Any, result: Any
+    coefficients: Any,
+    weights: Any,
+    lagrangians: Any,
+    tables: Any,
+    of_part: Any,
+    real: Any,
+    zeroing: float,
+    result: Any,
 ) -> None:
     """Round to the nearest, but AC coefficients to zero where keeping them gains less than about six bits cost."""
     previous = np.int16(0)
@@ -131,7 +143,7 @@ def _round(
                 if level != 0 and toll > 0:
                     value = scaled * 0.125
                     left = value - level * table[k]
-                    if weights[of_weight, part, k] * (value * value - left * left) < toll:
+                    if weights[of_weight, part, k] * (zeroing * value * value - left * left) < toll:
                         level = 0
                 result[unit, part, k] = level
             if of_part[part] == 0:
@@ -147,6 +159,7 @@ def _trellis(
     of_part: Any,
     real: Any,
     costs: Any,
+    zeroing: float,
     result: Any,
 ) -> None:
     """AC levels of all real blocks; ``result`` must be zero before."""
@@ -159,13 +172,21 @@ def _trellis(
                 table = min(of_part[part], 1)
                 _trellis_block(
                     coefficients[unit, part], weights[of_weight, part], lagrangians[unit], tables[table],
-                    costs[table], room, places, result[unit, part],
+                    costs[table], zeroing, room, places, result[unit, part],
                 )  # fmt: skip
 
 
 @compiled
 def _trellis_block(
-    scaled: Any, weights: Any, lagrangian: float, table: Any, costs: Any, room: Any, places: Any, result: Any
+    scaled: Any,
+    weights: Any,
+    lagrangian: float,
+    table: Any,
+    costs: Any,
+    zeroing: float,
+    room: Any,
+    places: Any,
+    result: Any,
 ) -> None:
     """The best AC levels of one block, by dynamic programming over the last coefficient kept.
 
@@ -178,6 +199,7 @@ def _trellis_block(
         lagrangian: Above 0.
         table: int64 (64,): steps.
         costs: float32 (256,): bits of each symbol and its value.
+        zeroing: What dropping costs, relative to the weighted square.
         room: float64 (4, 65): scratch.
         places: int64 (5, 65): scratch.
         result: int16 (64,), zero: AC levels are written to it.
@@ -197,7 +219,7 @@ def _trellis_block(
         magnitude = abs(np.int64(scaled[k]))
         value = magnitude * 0.125
         level = min((magnitude + 4 * table[k]) // (8 * table[k]), _LARGEST_AC)
-        error = weights[k] * value * value * scale
+        error = zeroing * weights[k] * value * value * scale
         if level > 0:
             left = value - level * table[k]
             kept = weights[k] * left * left * scale

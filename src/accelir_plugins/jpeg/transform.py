@@ -17,10 +17,12 @@ import numpy.typing as npt
 from accelir.image import ImageArray
 from accelir_plugins.jpeg.compiled import compiled
 
-__all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "layout"]
+__all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "emphasised", "layout"]
 
 Subsampling = Literal["420", "422", "444"]
 
+# Eight times the orthonormal DCT of samples from -128 to 127 lies within.
+_LARGEST_COEFFICIENT = 8 * 1024 - 1
 # In MCUs of a scan.
 _LONGEST_INTERVAL = 0xFFFF
 # (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
@@ -163,6 +165,33 @@ def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
             _colour(image, component, plane)
         _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, result)
     return result
+
+
+def emphasised(coefficients: npt.NDArray[np.int16], form: Layout, luma: float, chroma: float) -> npt.NDArray[np.int16]:
+    """Coefficients made larger in proportion to their frequency, u + v of 0 to 14: high-frequency emphasis.
+
+    Args:
+        coefficients: int16 (units, parts, 64), zigzag; not changed.
+        form: The layout.
+        luma: By which share the highest frequency grows.
+        chroma: The same of Cb and Cr.
+    """
+    if not luma and not chroma:
+        return coefficients
+    frequency = (ZIGZAG // 8 + ZIGZAG % 8) / 14
+    shares = np.where(form.component_of_part == 0, luma, chroma)
+    result = np.empty_like(coefficients)
+    _scale(coefficients, (1 + shares[:, None] * frequency).astype(np.float32), result)
+    return result
+
+
+@compiled
+def _scale(coefficients: Any, gains: Any, result: Any) -> None:
+    for unit in range(coefficients.shape[0]):
+        for part in range(coefficients.shape[1]):
+            for k in range(64):
+                value = np.rint(coefficients[unit, part, k] * gains[part, k])
+                result[unit, part, k] = min(max(value, -_LARGEST_COEFFICIENT), _LARGEST_COEFFICIENT)
 
 
 @compiled

@@ -1,0 +1,64 @@
+"""Tuning: of a codec's options, those that restore best at equal bytes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from torch import nn
+
+import accelir
+from accelir.profiling.tuning import Example, best_tuning
+from accelir_plugins.jpeg import JpegCodec
+
+SQUARED_ERROR = {"table": "flat", "rdo": 0.05}
+FOR_THE_EYE = {"table": "annex-k", "rdo": 0.0}
+WASTEFUL = {"table": "flat", "rdo": 4.0}
+SHARPENED = {"table": "flat", "rdo": 0.05, "emphasis": 2.0}
+
+
+def codec_with(*tunings: dict[str, Any]) -> JpegCodec:
+    class Tuned(JpegCodec):
+        pass
+
+    Tuned.tunings = tunings
+    return Tuned()
+
+
+class Coarse(JpegCodec):
+    fine_control: ClassVar[bool] = False
+    tunings = (WASTEFUL, SQUARED_ERROR)
+
+
+@pytest.fixture(scope="module")
+def nothing() -> accelir.TorchNetwork:
+    """Restores by leaving the picture as it is: what it wants is least squared error."""
+    return accelir.TorchNetwork(nn.Identity(), accelir.Denoise(5), name="nothing", receptive_field=1)
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    from sklearn.datasets import load_sample_image
+
+    photo = load_sample_image("china.jpg")
+    crops = [np.ascontiguousarray(photo[top : top + 96, 200:296]) for top in (100, 250)]
+    return [Example(crop, crop, lambda codec: None) for crop in crops]
+
+
+@pytest.mark.parametrize("others", [(FOR_THE_EYE,), (WASTEFUL,), (SHARPENED,), (WASTEFUL, SHARPENED, FOR_THE_EYE)])
+def test_the_best_wins_wherever_it_stands(nothing, examples, others):
+    for tunings in ((*others, SQUARED_ERROR), (SQUARED_ERROR, *others)):
+        assert best_tuning(codec_with(*tunings), nothing, examples, lambda done, total: None) == SQUARED_ERROR
+
+
+def test_progress_counts_the_examples(nothing, examples):
+    told = []
+    best_tuning(codec_with(SQUARED_ERROR, WASTEFUL), nothing, examples, lambda done, total: told.append((done, total)))
+    assert told == [(0, 2), (1, 2)]
+
+
+def test_the_first_is_kept_where_nothing_can_be_compared(nothing, examples):
+    assert best_tuning(Coarse(), nothing, examples, lambda done, total: None) == WASTEFUL
+    assert best_tuning(codec_with(WASTEFUL, SQUARED_ERROR), nothing, [], lambda done, total: None) == WASTEFUL
+    assert best_tuning(codec_with(WASTEFUL), nothing, examples, lambda done, total: None) == WASTEFUL
