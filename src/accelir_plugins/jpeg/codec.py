@@ -46,7 +46,7 @@ class JpegOptions(CodecOptions):
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
         guided_rdo: The same where a reference guides. What zeroing costs after restoration then comes back in the
-            coefficients that are wanted, so that lambda need not be held down for it.
+            coefficients that are wanted, so that lambda need not be held down for it, and ``zeroing`` counts as 1.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
         trust: Errors weigh sensitivity^trust * norm^(1 - trust), the norm being what they cost without a network.
@@ -295,9 +295,8 @@ class JpegPrepared(Prepared):
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
         lagrangians = np.maximum(lagrangians, _LEAST_LAGRANGIAN)
-        return quantise.optimise(
-            self.coefficients, self.weights, lagrangians, tables, self.form, options.zeroing
-        ), tables
+        zeroing = 1.0 if self._guided else options.zeroing
+        return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form, zeroing), tables
 
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:
