@@ -6,7 +6,8 @@ The budget is Pillow's size (optimize=True, 4:2:0) at each quality. A file is gu
 a family; every width of the family restores it, those that it was not encoded for as well. The other arm is the file
 that the same call writes with passes=0: it starts from it, and takes at most the same bytes.
 
-Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they measured.
+Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they measured, and
+with ``--join`` it measures nothing that they left out.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main(
     images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,
     passes: Annotated[int, typer.Option(help="Forward and backward passes for each network of the file.")] = PASSES,
     shard: Annotated[str, typer.Option(help="i/n: every n-th photograph from the i-th on, from 0.")] = "0/1",
+    join: Annotated[bool, typer.Option(help="Measure nothing more: sum up what is there.")] = False,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/guided.json"),
 ) -> None:
     sets = {name: pictures(data_folder, images, name) for name in set_names or ["Kodak24"]}
@@ -68,7 +70,7 @@ def main(
         for name, (_, of_task) in jobs.items()
         for set_name, paths in sets.items()
         for index, path in enumerate(paths)
-        if index % parts == part
+        if index % parts == part and not join
         for quality in of_task
         for arm in arms
     ]
@@ -143,6 +145,8 @@ def overview(
     """For each network that restores: the gain over the predicted profile, in dB, and its spread over the pictures."""
     wanted = {"task": task, "set": set_name, "for": arm, "quality": quality}
     rows = [record for record in records if all(record[name] == value for name, value in wanted.items())]
+    if not rows:
+        return []
     original = all("psnr_original" in row for row in rows)
     summary = []
     for net in members:
