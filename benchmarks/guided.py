@@ -6,8 +6,8 @@ The budget is Pillow's size (optimize=True, 4:2:0) at each quality. A file is gu
 a family; every width of the family restores it, those that it was not encoded for as well. The other arm is the file
 that the same call writes with passes=0: it starts from it, and takes at most the same bytes.
 
-Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they measured, and
-with ``--join`` it measures nothing that they left out.
+Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they
+measured, and with ``--join`` it measures nothing that they left out.
 """
 
 from __future__ import annotations
