@@ -31,6 +31,12 @@ MARGIN = 0.0015
 CLOSED = 1e-3
 """Width of a bracket in which nothing better is expected."""
 
+FORESIGHTS = 6
+"""Most foreseen sizes that the fine control is brought near the budget by, where the codec foresees them."""
+
+FORESEEN = 0.003
+"""Logarithm of foreseen size over budget at which files are written."""
+
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it in time."""
 
@@ -134,13 +140,19 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             return np.full_like(proposed, round(float(proposed.mean())))
         return proposed
 
+    def size(levels: LevelMap, trim: float = 0.0) -> float:
+        if foresees:
+            return prepared.size(levels, trim)
+        return search.keep(prepared.write(levels, trim))
+
+    foresees = codec.fine_control and prepared.foresees
     levels = propose(8 * budget)
     most = COARSE_WRITES if codec.fine_control else WRITES
     for count in range(1, most + 1):
-        encoded = prepared.write(levels)
+        taken = size(levels)
         foreseen = float(estimate.curves.size[estimate.groups, levels].sum())
-        log_bits = search.add(float(np.log(max(foreseen, 1.0))), encoded, slope=1.0)
-        enough = abs(search.gap(encoded)) < NEAR if codec.fine_control else search.filled >= codec.fill
+        log_bits = search.add(float(np.log(max(foreseen, 1.0))), taken, slope=1.0)
+        enough = abs(search.gap(taken)) < NEAR if codec.fine_control else search.filled >= codec.fill
         if enough or count == most or search.exhausted(finest if not codec.fine_control else None):
             break
         proposed = propose(round(float(np.exp(min(log_bits, 40.0)))))
@@ -148,28 +160,50 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             break
         levels = proposed
     if codec.fine_control:
+        slope, trim = codec.trim_slope, 0.0
         search.restart()
-        trim = search.add(0.0, encoded, slope=codec.trim_slope)
+        if foresees:
+            trim, slope = _foresee(prepared, levels, taken, search, slope)
+            search.restart()
+            taken = search.keep(prepared.write(levels, trim))
+        trim = search.add(trim, taken, slope)
         for _ in range(WRITES - COARSE_WRITES):
             if search.filled >= GOAL or search.exhausted(None):
                 break
-            trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
+            trim = search.add(trim, search.keep(prepared.write(levels, trim)), slope)
     if not search.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
         search.restart()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
-        trim = search.add(floor, prepared.write(0, floor), slope=codec.trim_slope)
+        trim = search.add(floor, search.keep(prepared.write(0, floor)), slope=codec.trim_slope)
         for _ in range(WRITES if codec.fine_control and search.filled else 0):
             if search.filled >= codec.fill or search.exhausted(None):
                 break
-            trim = search.add(trim, prepared.write(0, trim), slope=codec.trim_slope)
+            trim = search.add(trim, search.keep(prepared.write(0, trim)), slope=codec.trim_slope)
     if search.best is None:
         raise BudgetError(budget, search.smallest, codec.name)
     return search.best
 
 
+def _foresee(prepared: Prepared, levels: LevelMap, size: float, search: _Search, slope: float) -> tuple[float, float]:
+    """The trim at which the foreseen size meets the budget, and how the logarithm of the size moves there."""
+    trim, points = 0.0, [(0.0, size)]
+    for _ in range(FORESIGHTS):
+        if abs(search.gap(size)) < FORESEEN or search.exhausted(None):
+            break
+        trim = search.add(trim, size, slope)
+        size = prepared.size(levels, trim)
+        before, taken = points[-1]
+        if trim != before:
+            # Steps of a table can hide how the size moves over a short way: no slope is believed that is far off.
+            moved = float(np.log(size / taken)) / (trim - before)
+            slope = min(max(moved, slope / 3), slope * 3)
+        points.append((trim, size))
+    return min(points, key=lambda point: abs(search.gap(point[1])))[0], slope
+
+
 class _Search:
-    """A bracketed secant: positions and the files they gave, the largest that fits kept."""
+    """A bracketed secant: positions and the sizes they gave; and the largest file that fits."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -187,9 +221,17 @@ class _Search:
         """Part of the budget that the best file takes; 0 without one."""
         return 0.0 if self.best is None else len(self.best.data) / self.budget
 
-    def gap(self, encoded: Encoded) -> float:
+    def gap(self, size: float) -> float:
         """Logarithm of the size over the budget."""
-        return float(np.log(len(encoded.data) / self.budget))
+        return float(np.log(size / self.budget))
+
+    def keep(self, encoded: Encoded) -> int:
+        """Take a file that was written, the best one or not, and return its size."""
+        size = len(encoded.data)
+        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
+        if size <= self.budget and (self.best is None or size > len(self.best.data)):
+            self.best = encoded
+        return size
 
     def exhausted(self, finest: int | None) -> bool:
         """Whether no better file is left to find: the bracket is closed, or all blocks have the finest level."""
@@ -197,19 +239,16 @@ class _Search:
             return True
         return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
 
-    def add(self, position: float, encoded: Encoded, slope: float) -> float:
-        """Take a file into account and say where to look next.
+    def add(self, position: float, size: float, slope: float) -> float:
+        """Take a size into account and say where to look next.
 
         Args:
             position: Where it was found.
-            encoded: The file.
+            size: In bytes.
             slope: About how the logarithm of the size moves with the position.
         """
-        size, gap = len(encoded.data), self.gap(encoded)
-        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
+        gap = self.gap(size)
         if gap <= 0:
-            if self.best is None or size > len(self.best.data):
-                self.best = encoded
             self.low = (position, gap)
         else:
             self.high = (position, gap)

@@ -17,6 +17,12 @@ from accelir.network import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 
+BAND = 512
+"""Rows of pixels that are predicted at a time: memory stays bounded."""
+
+STRIP_VALUES = 2**20
+"""About how many values of the first layer are held at a time: they stay in the processor's cache."""
+
 
 class PredictorNet(nn.Module):
     """Four to five strided convolutions down to one output per block: about 2.5k MAC per pixel.
@@ -49,6 +55,28 @@ class PredictorNet(nn.Module):
         features = self.features(x - 0.5)
         return self.sensitivity(features), self.group(features)
 
+    def in_strips(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same as `forward`, in less time and memory: the layers of full resolution see a few rows at a time.
+
+        Args:
+            pixels: uint8 (1, 3, rows * block, cols * block).
+        """
+        first, reduce = self.features[0], self.features[2]
+        assert isinstance(first, nn.Conv2d) and isinstance(reduce, nn.Conv2d)
+        height, width = pixels.shape[2:]
+        side = reduce.stride[0]
+        rows = max(1, STRIP_VALUES // (first.out_channels * width * side)) * side
+        strips = []
+        for start in range(0, height, rows):
+            # One more row on each side, which at the edges of the picture is the padding's.
+            above, below = min(start, 1), min(height - start - min(rows, height - start), 1)
+            strip = pixels[:, :, start - above : start + rows + below].float().div_(255).sub_(0.5)
+            padded = nn.functional.pad(strip, (1, 1, 1 - above, 1 - below))
+            fine = nn.functional.conv2d(padded, first.weight, first.bias).relu_()
+            strips.append(reduce(fine).relu_())
+        features = self.features[4:](torch.cat(strips, dim=2))
+        return self.sensitivity(features), self.group(features)
+
 
 @dataclass
 class Predictor:
@@ -64,15 +92,17 @@ class Predictor:
         """Coefficients float32 (rows, cols, R) and groups int32 (rows, cols) of an image."""
         block = self.net.block
         rows, columns = block_grid(image, block)
+        pads = ((0, rows * block - image.shape[0]), (0, columns * block - image.shape[1]), (0, 0))
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+        padded = np.pad(colour, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else colour
         coefficients, groups = [], []
-        band = max(1, 512 // block)
+        band = max(1, BAND // block)
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             for start in range(0, rows, band):
                 # Three blocks of context cover the network's receptive field.
                 first, last = max(start - 3, 0), min(start + band + 3, rows)
-                part = _tensor(colour[first * block : last * block], (last - first) * block, columns * block)
-                sensitivity, scores = self.net(part)
+                part = np.array(padded[first * block : last * block])
+                sensitivity, scores = self.net.in_strips(torch.from_numpy(part).permute(2, 0, 1)[None])
                 inside = slice(start - first, start - first + min(band, rows - start))
                 coefficients.append(sensitivity[0, :, inside].permute(1, 2, 0).numpy())
                 groups.append(scores[0, :, inside].argmax(0).numpy().astype(np.int32))
@@ -150,9 +180,3 @@ def train_predictor(
         if report is not None and (step + 1) % 50 == 0:
             report(step + 1, steps)
     return Predictor(net.eval())
-
-
-def _tensor(image: ImageArray, height: int, width: int) -> torch.Tensor:
-    pads = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
-    padded = np.pad(image, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else image
-    return torch.from_numpy(np.array(padded)).permute(2, 0, 1)[None].float().div(255)

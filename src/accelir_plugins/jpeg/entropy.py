@@ -22,6 +22,7 @@ __all__ = [
     "code_cost",
     "code_lengths",
     "count_symbols",
+    "foreseen_bits",
     "magnitude_bits",
     "make_code",
     "put",
@@ -97,6 +98,22 @@ def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...
     joint = make_code(counts.sum(axis=0))
     apart = sum(code_cost(code, own) for code, own in zip(separate, counts, strict=True))
     return (joint,) if code_cost(joint, counts.sum(axis=0)) <= apart else separate
+
+
+def foreseen_bits(counts: npt.NDArray[np.int64], colour: bool) -> int:
+    """Bits of a sequential scan without its tables, stuffing and padding, from its symbols alone.
+
+    Args:
+        counts: int64 (2, 2, 256), as `count_symbols` returns.
+        colour: Whether there is chroma.
+    """
+    total = 0
+    for kind in counts:
+        codes = choose_codes(kind, colour)
+        for code, own in zip((codes[0], codes[-1]), kind, strict=True):
+            # The low four bits of a symbol say how many bits its value takes.
+            total += int((own * (code.lengths + (np.arange(256) & 15))).sum())
+    return total
 
 
 def sequential_scan(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[Scan, npt.NDArray[np.int64]]:
