@@ -59,6 +59,13 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def strangers(session: nox.Session) -> None:
+    """Open our files with foreign decoders; a Chromium comes from PATH or from ``playwright install chromium``."""
+    session.install("-c", "constraints.txt", "-e", ".[tests]", *group("strangers"))
+    session.run("python", "-m", "pytest", "tests/test_strangers.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure the main job: ``nox -s bench -- DATA_FOLDER`` (what it holds stands in benchmarks/main_job.py)."""
     session.install("-c", "constraints.txt", "-e", ".")

@@ -82,6 +82,20 @@ class TestEncode:
         with Image.open(output) as opened:
             assert opened.format == "JPEG"
 
+    @needs_network
+    def test_options_reach_the_codec(self, picture):
+        options = ["--option", "process=progressive", "--option", "subsampling=444"]
+        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 2500, "--estimate", "uniform", *options)
+        assert result.exit_code == 0, result.output
+        with Image.open(picture.with_suffix(".jpg")) as opened:
+            assert opened.info["progressive"]
+            assert [layer[1:3] for layer in opened.layer] == [(1, 1)] * 3
+
+    def test_an_option_that_is_none_is_told(self, picture):
+        assert run("encode", picture, "-n", "any", "--bytes", 1500, "--option", "progressive").exit_code == 2
+        result = run("encode", picture, "-n", "any", "--bytes", 1500, "--option", "proces=progressive")
+        assert_one_line(result, 1, "proces", "process")
+
     @pytest.mark.parametrize("budget", [[], ["--bytes", "9", "--bpp", "1"], ["--bpp", "0"], ["--bytes", "0"]])
     def test_a_budget_is_said_once(self, picture, budget):
         assert run("encode", picture, "-n", "any", *budget).exit_code == 2

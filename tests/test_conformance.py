@@ -23,7 +23,11 @@ def lightest_of_each_family() -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "check"), testing.codec_checks())
-@pytest.mark.parametrize("options", [{}, {"subsampling": "444"}], ids=["default", "444"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"subsampling": "422"}, {"subsampling": "444"}, {"process": "progressive", "restart_interval": 1}],
+    ids=["default", "422", "444", "restarts"],
+)
 def test_jpeg(name: str, check: Check, options: dict[str, Any]) -> None:
     check(accelir.codec("jpeg", **options))
 

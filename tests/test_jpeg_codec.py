@@ -18,6 +18,8 @@ from accelir_plugins.jpeg import tables as quantisation_tables
 from accelir_plugins.jpeg.transform import ZIGZAG
 
 SIZES = [(1, 1), (3, 5), (8, 8), (16, 16), (17, 33), (41, 23), (64, 48), (65, 7)]
+# By Pillow's numbers.
+SUBSAMPLINGS = {"420": 2, "422": 1, "444": 0}
 FINEST = len(JpegCodec.levels) - 1
 
 
@@ -28,13 +30,14 @@ def photo() -> np.ndarray:
     return np.ascontiguousarray(load_sample_image("china.jpg")[120:312, 160:416])
 
 
-def by_pillow(image: np.ndarray, tables: np.ndarray, subsampling: str) -> bytes:
+def by_pillow(image: np.ndarray, tables: np.ndarray, subsampling: str, restart_interval: int = 0) -> bytes:
     """The file of libjpeg with these tables."""
     row_major = [table[np.argsort(ZIGZAG)].tolist() for table in tables][: 1 if image.ndim == 2 else 2]
     stream = io.BytesIO()
     Image.fromarray(image).save(
-        stream, "JPEG", qtables=row_major, subsampling={"420": 2, "444": 0}[subsampling], optimize=True
-    )
+        stream, "JPEG", qtables=row_major, subsampling=SUBSAMPLINGS[subsampling], optimize=True,
+        restart_marker_rows=restart_interval,
+    )  # fmt: skip
     return stream.getvalue()
 
 
@@ -51,7 +54,7 @@ def dct_blocks_only_ac(rng: np.random.Generator, positions: int) -> np.ndarray:
     return block
 
 
-@pytest.mark.parametrize("subsampling", ["420", "444"])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("size", [*SIZES, (192, 256)])
 def test_progressive_files_hold_the_same_pixels(photo, size, gray, subsampling):
@@ -89,7 +92,7 @@ def test_a_photograph_is_smaller_as_a_progressive_file():
 
 
 @pytest.mark.parametrize("table", ["shaped", "flat", "annex-k"])
-@pytest.mark.parametrize("subsampling", ["420", "444"])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("size", SIZES)
 def test_rounding_gives_the_pixels_of_libjpeg(photo, size, gray, subsampling, table):
@@ -105,11 +108,99 @@ def test_rounding_gives_the_pixels_of_libjpeg(photo, size, gray, subsampling, ta
         assert len(ours) <= len(theirs)
 
 
+def restarts_of(data: bytes) -> tuple[list[int], list[int]]:
+    """The numbers in the DRI segments, and those of the RST markers."""
+    intervals, numbers = [], []
+    at = 2
+    while data[at + 1] != 0xD9:
+        if 0xD0 <= data[at + 1] <= 0xD7:
+            numbers.append(data[at + 1] - 0xD0)
+            at += 2
+        else:
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+            if data[at + 1] == 0xDD:
+                intervals.append(int.from_bytes(data[at + 4 : at + 6], "big"))
+            at += 2 + length
+        while data[at] != 0xFF or data[at + 1] == 0:
+            at += 1
+    return intervals, numbers
+
+
+@pytest.mark.parametrize("process", ["baseline", "progressive"])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("size", [*SIZES, (192, 256)])
+def test_restarts_change_no_pixel(photo, size, gray, subsampling, process):
+    """With plain rounding; and a baseline file has the markers of libjpeg's, and is no larger."""
+    image = np.ascontiguousarray(photo[: size[0], : size[1], 1] if gray else photo[: size[0], : size[1]])
+    options = {"rdo": 0, "subsampling": subsampling, "process": process}
+    plain = JpegCodec(**options).encode(image, 14)
+    assert restarts_of(plain.data) == ([], [])
+    for rows in (1, 2, 100):
+        codec = JpegCodec(**options, restart_interval=rows)
+        prepared = codec.prepare(image)
+        encoded = prepared.write(14)
+        np.testing.assert_array_equal(codec.decode(encoded.data), codec.decode(plain.data))
+        assert encoded.overhead_bits + encoded.block_bits.sum() == 8 * len(encoded.data)
+        if process == "baseline":
+            _, tables = prepared.quantise(codec.level_map(image, 14), 0.0)
+            theirs = by_pillow(image, tables, subsampling, rows)
+            ours, expected = restarts_of(encoded.data), restarts_of(theirs)
+            assert ours[1] == expected[1]
+            assert not ours[1] or ours[0] == expected[0]
+            assert len(encoded.data) <= len(theirs)
+
+
+@pytest.mark.parametrize("process", ["baseline", "progressive"])
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_equal_intervals_are_coded_alike(photo, subsampling, process):
+    """Nothing that came before a restart has an influence, neither on the chosen levels nor on their codes."""
+    image = np.tile(photo[64:80, 60:], (20, 1, 1))
+    rows = 1 if subsampling == "420" else 2
+    # A large lambda, so that the first levels of a row depend much on what they are coded as a difference to.
+    codec = JpegCodec(subsampling=subsampling, process=process, restart_interval=rows, rdo=2)
+    prepared = codec.prepare(image)
+    for level in (2, 8, 14, 20):
+        quantised, _ = prepared.quantise(codec.level_map(image, level), 0.0)
+        same = quantised.reshape(20, -1, 64)
+        np.testing.assert_array_equal(same, np.broadcast_to(same[0], same.shape))
+        bits = prepared.write(level).block_bits.reshape(20, -1)
+        np.testing.assert_array_equal(bits, np.broadcast_to(bits[0], bits.shape))
+
+
+def test_damage_stays_within_its_restart_interval(photo):
+    """Bytes in the middle of a file are changed: without restarts all that follows is lost, with them four rows."""
+    lost = {}
+    for rows in (0, 4):
+        codec = JpegCodec(restart_interval=rows)
+        encoded = codec.encode(photo, 12)
+        middle = len(encoded.data) // 2
+        assert b"\xff" not in encoded.data[middle - 1 : middle + 9]
+        damaged = encoded.data[:middle] + bytes(value ^ 0x55 for value in encoded.data[middle : middle + 8])
+        damaged += encoded.data[middle + 8 :]
+        decoded = codec.decode(damaged)
+        lost[rows] = np.flatnonzero((decoded != codec.decode(encoded.data)).any(axis=(1, 2)))
+    # Chroma is filtered across one row of pixels.
+    assert lost[4][0] >= 63 and lost[4][-1] <= 128
+    assert lost[0][-1] == len(photo) - 1
+
+
+def test_a_restart_interval_has_no_more_mcus_than_the_marker_can_say():
+    """Eight rows of MCUs where they have 65500 pixels."""
+    image = np.zeros((96, 65500), np.uint8)
+    image[:, ::9] = 200
+    encoded = JpegCodec(restart_interval=10).encode(image, 0)
+    assert restarts_of(encoded.data) == ([8 * 8188], [0])
+    np.testing.assert_array_equal(
+        JpegCodec().decode(encoded.data), JpegCodec().decode(JpegCodec().encode(image, 0).data)
+    )
+
+
 def test_rounding_gives_the_pixels_of_libjpeg_for_extreme_samples():
     """Saturated noise reaches the largest coefficients of a baseline file."""
     image = (np.random.default_rng(3).integers(0, 2, (40, 56, 3)) * 255).astype(np.uint8)
     image[:16] = 255 * (np.indices((16, 56)).sum(axis=0) % 2)[:, :, None]
-    for subsampling in ("420", "444"):
+    for subsampling in SUBSAMPLINGS:
         codec = JpegCodec(rdo=0, subsampling=subsampling)
         prepared = codec.prepare(image)
         _, tables = prepared.quantise(codec.level_map(image, FINEST), 2.0)
@@ -132,15 +223,19 @@ def test_annex_k_tables_are_those_of_libjpeg():
     st.integers(1, 40),
     st.integers(1, 40),
     st.booleans(),
-    st.sampled_from(["420", "444"]),
+    st.sampled_from(list(SUBSAMPLINGS)),
     st.integers(0, 2**32 - 1),
     st.floats(-3, 3),
+    st.sampled_from(["baseline", "progressive"]),
+    st.integers(0, 3),
 )
-def test_any_size_and_map_opens_and_the_bits_add_up(height, width, gray, subsampling, seed, trim):
+def test_any_size_and_map_opens_and_the_bits_add_up(
+    height, width, gray, subsampling, seed, trim, process, restart_interval
+):
     """Every size and level map gives a file that opens at its size, with every bit accounted for."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (height, width) if gray else (height, width, 3), dtype=np.uint8)
-    codec = JpegCodec(subsampling=subsampling)
+    codec = JpegCodec(subsampling=subsampling, process=process, restart_interval=restart_interval)
     side = codec.block(image)
     grid = -(-height // side), -(-width // side)
     levels = rng.integers(0, FINEST + 1, grid)
@@ -320,7 +415,9 @@ def test_wrong_arguments_say_what_is_allowed(photo):
     with pytest.raises(CodecError, match="65500"):
         codec.prepare(np.zeros((1, 65501), dtype=np.uint8))
     with pytest.raises(InvalidInputError, match="subsampling"):
-        JpegCodec(subsampling="422")
+        JpegCodec(subsampling="411")
+    with pytest.raises(InvalidInputError, match="restart_interval"):
+        JpegCodec(restart_interval=-1)
     for options in JpegCodec.tunings:
         JpegCodec(**options)
 

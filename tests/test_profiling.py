@@ -158,6 +158,16 @@ def test_a_gray_image_gets_a_gray_estimate(profile, photographs) -> None:
     assert codec.prepare(gray, sensitivity=estimate.sensitivity).write(14).levels.shape == (7, 8)
 
 
+def test_another_subsampling_keeps_the_blocks_but_not_the_coefficients(profile, photographs) -> None:
+    codec = accelir.codec("jpeg", **profile.header.codec_options | {"subsampling": "422"})
+    image = photographs[0][:50, :61]
+    usual, estimate = (profile.predict(image, coder) for coder in (accelir.codec("jpeg"), codec))
+    np.testing.assert_array_equal(estimate.groups, usual.groups)
+    assert estimate.curves is usual.curves
+    assert estimate.sensitivity.shape == (4, 4, 512)
+    assert codec.prepare(image, sensitivity=estimate.sensitivity).write(14).levels.shape == (4, 4)
+
+
 def test_basis_describes_what_it_spans() -> None:
     rng = np.random.default_rng(0)
     directions = np.linalg.qr(rng.standard_normal((6, 2)))[0].T.astype(np.float32)

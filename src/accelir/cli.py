@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from accelir.errors import AccelIRError
+from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress
 
 # Everything else is imported inside the commands: `accelir --help` must not wait for torch.
 if TYPE_CHECKING:
     from accelir.allocation.budget import Budget
-    from accelir.bench.demo import Comparison
+    from accelir.codec import Codec
 
 __all__ = ["app", "main"]
 
@@ -32,6 +28,10 @@ NetworkOption = Annotated[
     str, typer.Option("--network", "-n", help="The network that restores the image; see `accelir plugins`.")
 ]
 CodecOption = Annotated[str, typer.Option("--codec", "-c", help="The file format; see `accelir plugins`.")]
+CodecSettings = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
+]
 ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
 PHOTOGRAPHS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
@@ -66,6 +66,7 @@ def encode(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred.")],
     network: NetworkOption,
     codec: CodecOption = "jpeg",
+    settings: CodecSettings = None,
     size: Annotated[int | None, typer.Option("--bytes", min=1, help="Budget: at most this many bytes.")] = None,
     bpp: Annotated[float | None, typer.Option("--bpp", help="Budget: at most this many bits per pixel.")] = None,
     like_quality: Annotated[
@@ -84,14 +85,14 @@ def encode(
     budget = _budget(size, bpp, like_quality)
     if estimate not in ESTIMATES:
         raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
-    with _plain_errors():
+    with plain_errors():
         from accelir.image import read_bytes
 
         # Before the imports that take seconds.
         read_bytes(image)
-        from accelir import pipeline, registry
+        from accelir import pipeline
 
-        coder = registry.codec(codec)
+        coder = _codec(codec, settings)
         target = output or _beside(image, coder.extensions[0], "-accelir")
         _protect(image, target)
         if target.suffix.lower() not in coder.extensions:
@@ -126,7 +127,7 @@ def restore(
     target = output or _beside(file, ".png", "-restored", always=True)
     _protect(file, target)
     kind = _picture_format(target)
-    with _plain_errors():
+    with plain_errors():
         import io
 
         from accelir.image import read_bytes, write_atomically
@@ -147,6 +148,7 @@ def profile(
     network: NetworkOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The profile to write.")],
     codec: CodecOption = "jpeg",
+    settings: CodecSettings = None,
     profiler: Annotated[str, typer.Option("--profiler", help="How to profile; see `accelir plugins`.")] = "standard",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice.")] = None,
@@ -159,13 +161,13 @@ def profile(
         raise typer.BadParameter(f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER")
     for picture in pictures:
         _protect(picture, output)
-    with _plain_errors():
+    with plain_errors():
         from accelir import registry
 
-        net, coder = registry.network(network), registry.codec(codec)
+        net, coder = registry.network(network), _codec(codec, settings)
         maker = registry.profiler(profiler) if seed is None else registry.profiler(profiler, seed=seed)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
-        with _progress() as tell:
+        with progress() as tell:
             made = maker.fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
         made.save(output)
         _clear(checkpoint)
@@ -177,7 +179,7 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the installed plugins and everything that they bring."""
-    with _plain_errors():
+    with plain_errors():
         import dataclasses
         import json
 
@@ -192,13 +194,13 @@ def plugins(
             "allocators": _summaries(registry.allocators()),
             "profiles": [
                 {"codec": of_codec, "network": name}
-                for of_codec, name in sorted(registry.profiles(), key=lambda pair: _natural(" ".join(pair)))
+                for of_codec, name in sorted(registry.profiles(), key=lambda pair: natural(" ".join(pair)))
             ],
         }
         if as_json:
             typer.echo(json.dumps({"plugins": found, **brought}, indent=2, default=str))
             return
-        _print_plugins(found, brought)
+        print_plugins(found, brought)
 
 
 @app.command()
@@ -215,37 +217,47 @@ def demo(
     _protect(image, output)
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(f"{output} does not end in .png.", param_hint="--output")
-    with _plain_errors():
+    with plain_errors():
         from rich.console import Console
 
         from accelir.bench.demo import finding, run_demo
 
-        with _progress() as tell:
+        with progress() as tell:
             shown = run_demo(output, image=image, seed=seed, progress=tell)
         console = Console()
         for comparison in shown.comparisons:
             console.print()
-            console.print(_table(comparison))
+            console.print(comparison_table(comparison))
             console.print(finding(comparison), highlight=False)
         for reason in shown.skipped:
-            _complain(reason)
+            complain(reason)
         console.print()
         typer.echo(f"Picture: {shown.picture}")
 
 
+def _codec(name: str, settings: list[str] | None) -> Codec:
+    from accelir import registry
+
+    pairs = [setting.partition("=") for setting in settings or []]
+    for option, equals, _ in pairs:
+        if not option or not equals:
+            raise typer.BadParameter(f"{option!r} is not NAME=VALUE.", param_hint="--option")
+    return registry.codec(name, **{option: value for option, _, value in pairs})
+
+
 def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Budget:
-    if sum(value is not None for value in (size, bpp, like_quality)) != 1:
-        raise typer.BadParameter("Say the budget once: --bytes N, --bpp X or --like-quality Q.", param_hint="budget")
     from accelir.allocation.budget import BitsPerPixel, Bytes, LikeQuality
 
-    if size is not None:
-        return Bytes(size)
-    if bpp is not None:
-        if not 0 < bpp < float("inf"):
-            raise typer.BadParameter(f"{bpp} is not more than 0.", param_hint="--bpp")
-        return BitsPerPixel(bpp)
-    assert like_quality is not None
-    return LikeQuality(like_quality)
+    match (size, bpp, like_quality):
+        case (int(), None, None):
+            return Bytes(size)
+        case (None, float(), None):
+            if not 0 < bpp < float("inf"):
+                raise typer.BadParameter(f"{bpp} is not more than 0.", param_hint="--bpp")
+            return BitsPerPixel(bpp)
+        case (None, None, int()):
+            return LikeQuality(like_quality)
+    raise typer.BadParameter("Say the budget once: --bytes N, --bpp X or --like-quality Q.", param_hint="budget")
 
 
 def _beside(source: Path, extension: str, mark: str, *, always: bool = False) -> Path:
@@ -289,118 +301,8 @@ def _summaries(specs: Any) -> list[dict[str, Any]]:
     fields = ("family", "width", "task", "extensions", "summary")
     return [
         {"name": name} | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
-        for name, spec in sorted(specs.items(), key=lambda item: _natural(item[0]))
+        for name, spec in sorted(specs.items(), key=lambda item: natural(item[0]))
     ]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts f8 before f16."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str, Any]]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    for title, rows in {"plugins": found, **brought}.items():
-        table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
-        columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
-        for column in columns:
-            names = column in ("name", "network", "codec", "family", "task", "distribution", "version", "status")
-            table.add_column(column.replace("_", " "), no_wrap=names, overflow="fold")
-        for row in rows:
-            table.add_row(*(escape(_words(row.get(column))) for column in columns))
-        console.print(table if rows else f"No {title}.")
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _table(comparison: Comparison) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=f"{comparison.task}, JPEG at quality {comparison.quality}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
-    table.add_column("network")
-    table.add_column("file")
-    for heading in ("bytes", "PSNR dB", "GFLOPs", "ms"):
-        table.add_column(heading, justify="right")
-    for photograph in comparison.photographs:
-        for arm in photograph.arms:
-            ours = (arm.role, arm.file) == ("light", "accelir")
-            table.add_row(
-                arm.network,
-                f"{photograph.name}, {arm.file}",
-                f"{arm.size:,}",
-                f"{arm.psnr:.2f}",
-                f"{arm.flops / 1e9:,.2f}",
-                f"{1000 * arm.seconds:,.0f}",
-                style="bold" if ours else None,
-            )
-        table.add_section()
-    return table
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def tell(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
-
-        yield tell
-
-
-class _Lines:
-    """Progress for a file or a pipe: a line at each tenth of what is being done."""
-
-    def __init__(self) -> None:
-        self._last = ("", -1)
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        now = (what, 10 * done // max(total, 1))
-        if now != self._last:
-            self._last = now
-            typer.echo(f"{what}: {done} of {total}", err=True)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Errors of the library and of the file system as one line, warnings too."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest, **more: _complain(f"warning: {message}")
-        try:
-            yield
-        except (AccelIRError, OSError) as error:
-            _complain(str(error))
-            raise typer.Exit(1) from error
-
-
-def _complain(message: str) -> None:
-    typer.echo(f"accelir: {' '.join(message.split())}", err=True)
 
 
 if __name__ == "__main__":

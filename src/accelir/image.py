@@ -90,9 +90,12 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
     if picture.mode == "La":
         picture = picture.convert("LA")
     if picture.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        alpha = picture.convert("RGBA").getchannel("A")
-        if alpha.getextrema() != (255, 255):
+        with_alpha = picture.convert("RGBA")
+        if with_alpha.getchannel("A").getextrema() != (255, 255):
             raise InvalidInputError("The picture has transparency; composite it onto a background first.")
+        if picture.mode == "P":
+            # Pillow warns of a palette with transparency that becomes RGB at once.
+            picture = with_alpha
     if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}:
         raise InvalidInputError(f"Pictures of mode {picture.mode!r} are not supported; convert to RGB.")
     mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"

@@ -98,8 +98,10 @@ class Profile:
         """
         coefficients, groups = self.predictor.predict(image)
         sensitivity = None if self.basis is None else self.basis.restore(coefficients)
-        same_geometry = codec.block(image) == self.header.block and image.ndim == 3
-        if same_geometry:
+        same_blocks = codec.block(image) == self.header.block and image.ndim == 3
+        if sensitivity is not None and not (same_blocks and _counts_alike(codec, sensitivity)):
+            sensitivity = codec.convert(sensitivity, image)
+        if same_blocks:
             return Estimate(groups, self.curves, sensitivity)
         share = (codec.block(image) / self.header.block) ** 2
         counts = np.bincount(groups.ravel(), minlength=len(self.curves.size))[:, None]
@@ -107,8 +109,7 @@ class Profile:
             (self.curves.size * counts).sum(0, keepdims=True) / counts.sum() * share,
             (self.curves.error * counts).sum(0, keepdims=True) / counts.sum() * share,
         )
-        converted = None if sensitivity is None else codec.convert(sensitivity, image)
-        return Estimate(np.zeros(block_grid(image, codec.block(image)), np.int32), mean, converted)
+        return Estimate(np.zeros(block_grid(image, codec.block(image)), np.int32), mean, sensitivity)
 
     def check(self, codec: Codec, network: IRNetwork | None = None) -> None:
         """Make sure that the profile is for this codec and network.
@@ -202,3 +203,9 @@ class Profile:
             yield "basis.directions", self.basis.directions
         if self.group_sensitivity is not None:
             yield "group_sensitivity", self.group_sensitivity
+
+
+def _counts_alike(codec: Codec, sensitivity: npt.NDArray[np.float32]) -> bool:
+    """Whether the codec's blocks of colour have as many coefficients as a sensitivity's."""
+    projected = codec.project(np.zeros((1, 1, 3), np.float32))
+    return projected is not None and projected.shape[2] == sensitivity.shape[2]

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
 from accelir.errors import CodecError, DecodeError
-from accelir.image import ImageArray, block_grid, require_image
+from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
@@ -41,14 +41,17 @@ class JpegOptions(CodecOptions):
     """Options of the JPEG codec.
 
     Attributes:
-        subsampling: Of the chroma.
+        subsampling: Of the chroma: halved both ways, in width only, or not.
+        restart_interval: Rows of MCUs after which coding starts anew, so that damage to the file does not spread; as
+            ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
     """
 
-    subsampling: Literal["420", "444"] = "420"
+    subsampling: transform.Subsampling = "420"
+    restart_interval: int = Field(default=0, ge=0)
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
@@ -85,8 +88,8 @@ class JpegCodec(Codec):
     options: JpegOptions
 
     def block(self, image: ImageArray) -> int:
-        """16 for colour in 4:2:0, else 8."""
-        return 16 if image.ndim == 3 and self._subsampled else 8
+        """16 for colour in 4:2:0 and 4:2:2, else 8."""
+        return transform.layout((1, 1, *image.shape[2:]), self.options.subsampling).block
 
     def prepare(self, image: ImageArray, *, sensitivity: Sensitivity | None = None) -> JpegPrepared:
         """Colour conversion, DCT and normalised weights.
@@ -94,7 +97,8 @@ class JpegCodec(Codec):
         Args:
             image: uint8 (H, W, 3) or (H, W).
             sensitivity: float32 (rows, cols, K), finite and not negative; K = 384 in 4:2:0 (four luma blocks, Cb, Cr,
-                each 64 row-major), 192 in 4:4:4 (Y, Cb, Cr), 64 in gray. None for plain squared error of RGB.
+                each 64 row-major), 512 in 4:2:2 (two luma blocks, Cb, Cr of the upper half, then of the lower), 192 in
+                4:4:4 (Y, Cb, Cr), 64 in gray. None for plain squared error of RGB.
 
         Raises:
             CodecError: A side is longer than 65500 pixels, or the sensitivity has another shape or invalid values.
@@ -104,9 +108,10 @@ class JpegCodec(Codec):
             raise CodecError(
                 f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
             )
-        form = transform.layout(image.shape, self._subsampled)
+        form = transform.layout(image.shape, self.options.subsampling, self.options.restart_interval)
         if sensitivity is None:
-            weights = adjoint.coefficient_norms(form.components, form.unit == 16)[None].astype(np.float32)
+            norms = adjoint.coefficient_norms(form.components, self.options.subsampling)
+            weights = norms[None].astype(np.float32)
         else:
             weights = _checked(sensitivity, form)
         ordered, means = quantisation_tables.normalise(weights, form)
@@ -129,42 +134,18 @@ class JpegCodec(Codec):
 
     def project(self, gradient: npt.NDArray[np.float32]) -> Sensitivity:
         """The exact adjoint of the linear part of decoding; see `adjoint.project`."""
-        return adjoint.project(np.asarray(gradient, dtype=np.float32), self._subsampled)
+        return adjoint.project(np.asarray(gradient, dtype=np.float32), self.options.subsampling)
 
     def convert(self, sensitivity: Sensitivity, image: ImageArray) -> Sensitivity | None:
-        """Between the geometries of 4:2:0, 4:4:4 and gray.
-
-        A luma coefficient moves R, G and B alike whether the picture has chroma or not, so it keeps its value. A
-        chroma block of 4:2:0 stands for four of 4:4:4, each of which gets a quarter.
-        """
-        source, wanted = sensitivity.shape[2], 64 if image.ndim == 2 else 384 if self._subsampled else 192
-        rows, columns = block_grid(image, self.block(image))
-        if source == wanted:
+        """Between the geometries of 4:2:0, 4:2:2, 4:4:4 and gray, but not from gray: it tells nothing of the chroma."""
+        wanted = transform.layout(image.shape, self.options.subsampling)
+        if sensitivity.shape[2] == wanted.coefficients:
             return sensitivity
-        if source == 64:
-            # Of gray: nothing is known of the chroma.
-            return None
-        if wanted == 384:
-            # Four small blocks into one large one, the last repeated at odd edges.
-            padded = np.pad(
-                sensitivity,
-                ((0, 2 * rows - len(sensitivity)), (0, 2 * columns - sensitivity.shape[1]), (0, 0)),
-                mode="edge",
-            )
-            quads = (
-                padded.reshape(rows, 2, columns, 2, source).transpose(0, 2, 1, 3, 4).reshape(rows, columns, 4, source)
-            )
-            chroma = quads[..., 64:].sum(axis=2)
-            luma = quads[..., :64].reshape(rows, columns, 256)
-            return np.concatenate([luma, chroma], axis=2).astype(np.float32)
-        if source == 384:
-            luma = sensitivity[:, :, :256].reshape(*sensitivity.shape[:2], 2, 2, 64)
-            luma = luma.transpose(0, 2, 1, 3, 4).reshape(2 * len(sensitivity), -1, 64)[:rows, :columns]
-            if wanted == 64:
-                return np.ascontiguousarray(luma)
-            chroma = np.repeat(np.repeat(sensitivity[:, :, 256:], 2, axis=0), 2, axis=1)[:rows, :columns] / 4
-            return np.concatenate([luma, chroma], axis=2).astype(np.float32)
-        return np.ascontiguousarray(sensitivity[:, :, :64]) if wanted == 64 else None
+        for subsampling in get_args(transform.Subsampling):
+            source = transform.layout((*image.shape[:2], 3), subsampling)
+            if sensitivity.shape == (source.block_rows, source.columns, source.coefficients):
+                return adjoint.convert(sensitivity, source, wanted)
+        return None
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """EXIF and XMP of up to about 64 kB each, and an ICC profile."""
@@ -177,10 +158,6 @@ class JpegCodec(Codec):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
         return stream.getvalue()
-
-    @property
-    def _subsampled(self) -> bool:
-        return self.options.subsampling == "420"
 
 
 class JpegPrepared(Prepared):
@@ -215,7 +192,7 @@ class JpegPrepared(Prepared):
         starts = np.linspace(0, runs - 1, _TELLING_UNITS // _RUN).astype(np.int64) * _RUN
         units = (starts[:, None] + np.arange(_RUN)).ravel()
         weights = self.weights[units] if len(self.weights) > 1 else self.weights
-        form = replace(self.form, rows=1, columns=len(units), real=self.form.real[units])
+        form = replace(self.form, rows=1, columns=len(units), real=self.form.real[units], interval_rows=1)
         return _Sample(units, self.coefficients[units], weights, form)
 
     def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
@@ -242,14 +219,15 @@ class JpegPrepared(Prepared):
             scans, bits = progressive.scans(quantised, form)
             files.append((container.assemble(height, width, form, tables, scans, progressive=True), bits))
         data, bits = min(files, key=lambda file: len(file[0]))
+        block_bits = np.add.reduceat(bits.reshape(form.rows, -1), np.arange(0, form.rows, form.stacked), axis=0)
         return Encoded(
             data=data,
             levels=level_map,
-            block=form.unit,
+            block=form.block,
             width=width,
             height=height,
             overhead_bits=float(8 * len(data) - int(bits.sum())),
-            block_bits=bits.reshape(form.rows, form.columns).astype(np.float32),
+            block_bits=block_bits.astype(np.float32),
             block_bits_kind="exact",
             media_type=self._codec.media_type,
         )
@@ -272,6 +250,7 @@ class JpegPrepared(Prepared):
         if not np.isfinite(trim):
             raise CodecError(f"trim is a finite number of levels; got {trim}.")
         options = self._codec.options
+        level_map = np.repeat(level_map, self.form.stacked, axis=0)[: self.form.rows]
         log_steps = np.log2(_COARSEST_STEP) - (level_map.ravel() + trim) / _LEVELS_PER_OCTAVE
         steps = np.exp2(log_steps)
         table_step = float(min(np.exp2(log_steps.mean()), steps.min() * _TABLE_OVER_FINEST))
@@ -315,10 +294,10 @@ def _quantised(
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:
     """The sensitivity as float32 (units, parts, 64)."""
-    parts = len(form.component_of_part)
-    expected = (form.rows, form.columns, parts * 64)
+    expected = (form.block_rows, form.columns, form.coefficients)
     if np.shape(sensitivity) != expected:
         raise CodecError(f"The sensitivity of this image has shape {expected}; got {np.shape(sensitivity)}.")
     if not (np.min(sensitivity) >= 0 and np.max(sensitivity) < np.inf):
         raise CodecError("Sensitivities are finite and not negative.")
-    return np.asarray(sensitivity, dtype=np.float32).reshape(-1, parts, 64)
+    weights = adjoint.of_units(np.asarray(sensitivity, dtype=np.float32), form)
+    return np.ascontiguousarray(weights).reshape(-1, len(form.component_of_part), 64)

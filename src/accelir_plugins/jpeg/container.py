@@ -44,11 +44,18 @@ def assemble(
     quantisation = b"".join(bytes([index]) + table.astype(np.uint8).tobytes() for index, table in enumerate(written))
     frame = struct.pack(">BHHB", 8, height, width, form.components)
     for component in range(form.components):
-        sampling = 0x22 if component == 0 and form.unit == 16 else 0x11
-        frame += bytes([component + 1, sampling, int(component > 0 and own_chroma_table)])
+        horizontal, vertical = form.sampling(component)
+        frame += bytes([component + 1, horizontal << 4 | vertical, int(component > 0 and own_chroma_table)])
     parts = [b"\xff\xd8", _segment(0xDB, quantisation), _segment(0xC2 if progressive else 0xC0, frame)]
+    restart_interval = 0
     for scan in scans:
-        parts += [_segment(0xC4, _huffman(scan)), _segment(0xDA, _header(scan)), scan.data]
+        parts.append(_segment(0xC4, _huffman(scan)))
+        if len(scan.segments) > 1 and scan.restart_interval != restart_interval:
+            restart_interval = scan.restart_interval
+            parts.append(_segment(0xDD, struct.pack(">H", restart_interval)))
+        parts += [_segment(0xDA, _header(scan)), scan.segments[0]]
+        for number, segment in enumerate(scan.segments[1:]):
+            parts += [bytes([0xFF, 0xD0 + number % 8]), segment]
     return b"".join([*parts, b"\xff\xd9"])
 
 

@@ -59,7 +59,8 @@ class Scan:
         last: Of its last one.
         dc: The codes of DC differences: one each for luma and chroma, one for both, or none.
         ac: Likewise for AC coefficients.
-        data: The entropy-coded segment, stuffed and padded.
+        segments: The entropy-coded segments, one for each restart interval, stuffed and padded.
+        restart_interval: MCUs of this scan in each segment but the last.
     """
 
     components: tuple[int, ...]
@@ -67,7 +68,8 @@ class Scan:
     last: int
     dc: tuple[Code, ...]
     ac: tuple[Code, ...]
-    data: bytes
+    segments: list[bytes]
+    restart_interval: int
 
 
 def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray[np.int64]:
@@ -81,7 +83,8 @@ def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray
         int64 (2, 2, 256): by (DC, AC), by (luma, chroma), by symbol.
     """
     counts = np.zeros((2, 2, 256), dtype=np.int64)
-    _count(quantised, form.component_of_part, counts)
+    for interval in form.intervals:
+        _count(quantised[interval], form.component_of_part, counts)
     return counts
 
 
@@ -131,11 +134,14 @@ def sequential_scan(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[Sca
     lengths = np.stack([np.stack([pair[0].lengths, pair[-1].lengths]) for pair in (dc, ac)])
     words = np.stack([np.stack([pair[0].words, pair[-1].words]) for pair in (dc, ac)])
     bits = np.zeros(len(quantised), dtype=np.int64)
-    _measure(quantised, form.component_of_part, lengths, bits)
-    # Stuffing doubles the bytes at worst.
-    room = np.empty(2 * (int(bits.sum()) // 8 + 8), dtype=np.uint8)
-    used = _write(quantised, form.component_of_part, lengths, words, room)
-    return Scan(tuple(range(form.components)), 0, 63, dc, ac, room[:used].tobytes()), bits
+    segments = []
+    for interval in form.intervals:
+        _measure(quantised[interval], form.component_of_part, lengths, bits[interval])
+        # Stuffing doubles the bytes at worst.
+        room = np.empty(2 * (int(bits[interval].sum()) // 8 + 8), dtype=np.uint8)
+        used = _write(quantised[interval], form.component_of_part, lengths, words, room)
+        segments.append(room[:used].tobytes())
+    return Scan(tuple(range(form.components)), 0, 63, dc, ac, segments, form.interval_rows * form.columns), bits
 
 
 def code_lengths(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

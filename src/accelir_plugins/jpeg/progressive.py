@@ -6,6 +6,7 @@ bits of a coefficient are sent at once: successive approximation serves those wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,16 +22,18 @@ _LONGEST_RUN = 0x7FFF
 # Where a second band may begin: tried, and the cheapest kept.
 _SPLITS = (3, 6, 10, 15)
 _SCAN_HEADER = 8 * (2 + 2 + 6 + 2 + 2 + 1)
+# A marker, and the padding before it.
+_RESTART = 16 + 4
 
 
 class _Tokens(NamedTuple):
-    """What a scan says, before it is Huffman coded; all of one length.
+    """What a scan says in one restart interval, before it is Huffman coded; all of one length.
 
     Attributes:
         symbol: uint8.
         value: int64: the bits after the symbol's code word.
         size: uint8: how many they are.
-        owner: int64: the unit that they belong to.
+        owner: int64: the unit of the interval that they belong to.
         chroma: uint8: 1 where the second code applies.
     """
 
@@ -53,24 +56,29 @@ def scans(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[list[Scan], n
         bits of a run of empty blocks count for the last of them.
     """
     bits = np.zeros(len(quantised), dtype=np.int64)
-    tokens = _dc_tokens(quantised, form)
+    tokens = [_dc_tokens(quantised[interval], form) for interval in form.intervals]
     dc = choose_codes(np.stack([_counts(tokens, 0), _counts(tokens, 1)]), form.components == 3)
-    found = [Scan(tuple(range(form.components)), 0, 0, dc, (), _write(tokens, dc, bits))]
+    segments = _write(tokens, dc, form, bits)
+    found = [Scan(tuple(range(form.components)), 0, 0, dc, (), segments, form.interval_rows * form.columns)]
     for component in range(form.components):
-        blocks, owners = _blocks(quantised, form, component)
-        for first, last, tokens, code in _bands(blocks, owners):
-            found.append(Scan((component,), first, last, (), (code,), _write(tokens, (code,), bits)))
+        pieces = [_blocks(quantised, form, component, interval) for interval in form.intervals]
+        for first, last, tokens, code in _bands(pieces):
+            segments = _write(tokens, (code,), form, bits)
+            found.append(Scan((component,), first, last, (), (code,), segments, len(pieces[0][0])))
     return found, bits
 
 
-def _bands(blocks: npt.NDArray[np.int16], owners: npt.NDArray[np.int64]) -> list[tuple[int, int, _Tokens, Code]]:
+def _bands(
+    pieces: Sequence[tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]],
+) -> list[tuple[int, int, list[_Tokens], Code]]:
     """The cheapest division of a component's AC coefficients into one band or two."""
 
-    def band(first: int, last: int) -> tuple[int, tuple[int, int, _Tokens, Code]]:
-        tokens = _ac_tokens(blocks, owners, first, last)
+    def band(first: int, last: int) -> tuple[int, tuple[int, int, list[_Tokens], Code]]:
+        tokens = [_ac_tokens(blocks, owners, first, last) for blocks, owners in pieces]
         counts = _counts(tokens, 0)
         code = make_code(counts)
-        return code_cost(code, counts) + int(tokens.size.sum()) + _SCAN_HEADER, (first, last, tokens, code)
+        cost = code_cost(code, counts) + sum(int(part.size.sum()) for part in tokens)
+        return cost + _SCAN_HEADER + _RESTART * (len(tokens) - 1), (first, last, tokens, code)
 
     choices = [[band(1, 63)], *([band(1, split - 1), band(split, 63)] for split in _SPLITS)]
     best = min(choices, key=lambda bands: sum(cost for cost, _ in bands))
@@ -78,31 +86,45 @@ def _bands(blocks: npt.NDArray[np.int16], owners: npt.NDArray[np.int64]) -> list
 
 
 def _blocks(
-    quantised: npt.NDArray[np.int16], form: Layout, component: int
+    quantised: npt.NDArray[np.int16], form: Layout, component: int, interval: slice
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
-    """The blocks of a component in raster order, without those that only fill up units, and the unit of each."""
+    """The blocks of a component in raster order, without those that only fill up units, and the unit of each.
+
+    Both are those of one restart interval.
+    """
+    quantised = quantised[interval]
+    rows = len(quantised) // form.columns
     parts = np.flatnonzero(form.component_of_part == component)
-    side = 2 if len(parts) == 4 else 1
-    shape = (form.rows, form.columns, side, side)
-    owners = np.broadcast_to(np.arange(len(quantised)).reshape(form.rows, form.columns, 1, 1), shape)
-    real = form.real[:, parts].reshape(shape).transpose(0, 2, 1, 3).ravel()
+    across, down = form.sampling(component)
+    shape = (rows, form.columns, down, across)
+    owners = np.broadcast_to(np.arange(len(quantised)).reshape(rows, form.columns, 1, 1), shape)
+    real = form.real[interval][:, parts].reshape(shape).transpose(0, 2, 1, 3).ravel()
     grid = quantised[:, parts].reshape(*shape, 64).transpose(0, 2, 1, 3, 4).reshape(-1, 64)
     return np.ascontiguousarray(grid[real]), owners.transpose(0, 2, 1, 3).ravel()[real]
 
 
-def _counts(tokens: _Tokens, chroma: int) -> npt.NDArray[np.int64]:
-    return np.bincount(tokens.symbol[tokens.chroma == chroma], minlength=256).astype(np.int64)
+def _counts(tokens: Sequence[_Tokens], chroma: int) -> npt.NDArray[np.int64]:
+    counts = np.zeros(256, dtype=np.int64)
+    for part in tokens:
+        counts += np.bincount(part.symbol[part.chroma == chroma], minlength=256)
+    return counts
 
 
-def _write(tokens: _Tokens, codes: tuple[Code, ...], bits: npt.NDArray[np.int64]) -> bytes:
-    """The entropy-coded segment; adds to the bits of each unit."""
+def _write(
+    tokens: Sequence[_Tokens], codes: tuple[Code, ...], form: Layout, bits: npt.NDArray[np.int64]
+) -> list[bytes]:
+    """The entropy-coded segments; adds to the bits of each unit."""
     lengths = np.stack([codes[0].lengths, codes[-1].lengths])
     words = np.stack([codes[0].words, codes[-1].words])
-    spent = lengths[tokens.chroma, tokens.symbol] + tokens.size
-    bits += np.bincount(tokens.owner, weights=spent, minlength=len(bits)).astype(np.int64)
-    room = np.empty(2 * (int(spent.sum()) // 8 + 8), dtype=np.uint8)
-    used = _put_tokens(tokens.symbol, tokens.value, tokens.size, tokens.chroma, lengths, words, room)
-    return room[:used].tobytes()
+    segments = []
+    for part, interval in zip(tokens, form.intervals, strict=True):
+        spent = lengths[part.chroma, part.symbol] + part.size
+        own_bits = bits[interval]
+        own_bits += np.bincount(part.owner, weights=spent, minlength=len(own_bits)).astype(np.int64)
+        room = np.empty(2 * (int(spent.sum()) // 8 + 8), dtype=np.uint8)
+        used = _put_tokens(part.symbol, part.value, part.size, part.chroma, lengths, words, room)
+        segments.append(room[:used].tobytes())
+    return segments
 
 
 def _dc_tokens(quantised: npt.NDArray[np.int16], form: Layout) -> _Tokens:

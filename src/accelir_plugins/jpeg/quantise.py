@@ -75,11 +75,13 @@ def optimise(
 
     result = np.zeros_like(coefficients)
     _trellis(coefficients, weights, lagrangians, tables, of_part, form.real, ac_costs, result)
-    for component in range(form.components):
-        _trellis_dc(
-            coefficients, weights, lagrangians, tables[min(component, 1)], of_part == component, form.real,
-            dc_costs[min(component, 1)], result,
-        )  # fmt: skip
+    for interval in form.intervals:
+        own_weights = weights[interval] if len(weights) > 1 else weights
+        for component in range(form.components):
+            _trellis_dc(
+                coefficients[interval], own_weights, lagrangians[interval], tables[min(component, 1)],
+                of_part == component, form.real[interval], dc_costs[min(component, 1)], result[interval],
+            )  # fmt: skip
     _fill(result, of_part, form.real)
     return result
 

@@ -1,14 +1,15 @@
 """From pixels to DCT coefficients, in the integers of libjpeg: colour, subsampling, edges and the "islow" DCT.
 
-Coefficients are stored per block of the level map ("unit"): int16 (units, parts, 64), zigzag, eight times the
-orthonormal DCT. A unit is what the standard calls an MCU: with 4:2:0 four luma parts, then Cb and Cr; with 4:4:4 Y, Cb,
-Cr; in gray images Y alone.
+Coefficients are stored per unit, which is what the standard calls an MCU: int16 (units, parts, 64), zigzag, eight times
+the orthonormal DCT. With 4:2:0 a unit has four luma parts, then Cb and Cr; with 4:2:2 two, then Cb and Cr; with 4:4:4
+Y, Cb, Cr; in gray images Y alone. A block of the level map is one unit, but in 4:2:2, where two units of 16x8 pixels
+stand one on the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,14 @@ import numpy.typing as npt
 from accelir.image import ImageArray
 from accelir_plugins.jpeg.compiled import compiled
 
-__all__ = ["DCT", "ZIGZAG", "Layout", "coefficients", "layout"]
+__all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "layout"]
+
+Subsampling = Literal["420", "422", "444"]
+
+# In MCUs of a scan.
+_LONGEST_INTERVAL = 0xFFFF
+# (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
+_SAMPLING: dict[Subsampling, tuple[int, int]] = {"420": (2, 2), "422": (2, 1), "444": (1, 1)}
 
 
 def _zigzag() -> npt.NDArray[np.int64]:
@@ -60,34 +68,74 @@ class Layout:
     Attributes:
         rows: Of units.
         columns: Of units.
-        unit: Side of a unit in pixels: 16 or 8.
+        horizontal: Luma blocks side by side in a unit, the standard's sampling factor H: 1 or 2.
+        vertical: Luma blocks one on the other in a unit, V: 1 or 2.
         components: 3, or 1 for gray.
         component_of_part: int64 (parts,): the component (0, 1, 2) of each 8x8 block in a unit.
         real: bool (units, parts): False for the luma blocks that only fill up units at the right and bottom edges.
+        interval_rows: Rows of units in a restart interval; `rows` where coding never restarts.
     """
 
     rows: int
     columns: int
-    unit: int
+    horizontal: int
+    vertical: int
     components: int
     component_of_part: npt.NDArray[np.int64]
     real: npt.NDArray[np.bool_]
+    interval_rows: int
+
+    @property
+    def intervals(self) -> list[slice]:
+        """The units of each restart interval: whole rows, so that each begins with a block inside the image."""
+        units, step = self.rows * self.columns, self.interval_rows * self.columns
+        return [slice(start, min(start + step, units)) for start in range(0, units, step)]
+
+    def sampling(self, component: int) -> tuple[int, int]:
+        """(horizontal, vertical): blocks of a component in a unit."""
+        return (self.horizontal, self.vertical) if component == 0 else (1, 1)
+
+    @property
+    def block(self) -> int:
+        """Side of a block of the level map in pixels: as wide as a unit."""
+        return 8 * self.horizontal
+
+    @property
+    def stacked(self) -> int:
+        """Units in a block of the level map, one on the other."""
+        return self.horizontal // self.vertical
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the level map; it has as many columns as there are columns of units."""
+        return -(-self.rows // self.stacked)
+
+    @property
+    def coefficients(self) -> int:
+        """K: coefficients in a block of the level map."""
+        return 64 * len(self.component_of_part) * self.stacked
 
 
-def layout(shape: tuple[int, ...], subsampled: bool) -> Layout:
-    """The layout of an image of this shape: (H, W, 3), with 4:2:0 where ``subsampled``, or (H, W)."""
+def layout(shape: tuple[int, ...], subsampling: Subsampling, restart_interval: int = 0) -> Layout:
+    """The layout of an image.
+
+    Args:
+        shape: (H, W, 3), or (H, W), which has no chroma to subsample.
+        subsampling: Of the chroma.
+        restart_interval: In rows of units, at most as many as DRI can say for a scan of luma alone; 0 for none.
+    """
     components = 3 if len(shape) == 3 else 1
-    unit = 16 if components == 3 and subsampled else 8
-    rows, columns = -(-shape[0] // unit), -(-shape[1] // unit)
-    if unit == 8:
-        parts = np.arange(components)
-        return Layout(rows, columns, unit, components, parts, np.ones((rows * columns, components), dtype=np.bool_))
-    inside_row = np.arange(2 * rows) < -(-shape[0] // 8)
-    inside_column = np.arange(2 * columns) < -(-shape[1] // 8)
-    luma = (inside_row[:, None] & inside_column).reshape(rows, 2, columns, 2).transpose(0, 2, 1, 3)
-    real = np.ones((rows * columns, 6), dtype=np.bool_)
-    real[:, :4] = luma.reshape(rows * columns, 4)
-    return Layout(rows, columns, unit, components, np.array([0, 0, 0, 0, 1, 2]), real)
+    horizontal, vertical = _SAMPLING[subsampling] if components == 3 else (1, 1)
+    rows, columns = -(-shape[0] // (8 * vertical)), -(-shape[1] // (8 * horizontal))
+    inside_row = np.arange(rows * vertical) < -(-shape[0] // 8)
+    inside_column = np.arange(columns * horizontal) < -(-shape[1] // 8)
+    luma = (inside_row[:, None] & inside_column).reshape(rows, vertical, columns, horizontal).transpose(0, 2, 1, 3)
+    component_of_part = np.array([0] * (horizontal * vertical) + list(range(1, components)))
+    real = np.ones((rows * columns, len(component_of_part)), dtype=np.bool_)
+    real[:, component_of_part == 0] = luma.reshape(rows * columns, -1)
+    most = _LONGEST_INTERVAL // (columns * horizontal * vertical)
+    interval_rows = min(restart_interval, most, rows) if restart_interval else rows
+    return Layout(rows, columns, horizontal, vertical, components, component_of_part, real, interval_rows)
 
 
 def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
@@ -100,20 +148,20 @@ def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
     Returns:
         int16 (units, parts, 64): zigzag, eight times the orthonormal DCT of the samples less 128.
     """
-    subsampled = form.unit == 16
     result = np.zeros((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
-    height, width = form.rows * form.unit, form.columns * form.unit
     for component in range(form.components):
-        halved = subsampled and component > 0
-        side = 1 + (subsampled and component == 0)
+        across, down = form.sampling(component)
         first = int(np.argmax(form.component_of_part == component))
+        plane = np.empty((8 * form.rows * down, 8 * form.columns * across), dtype=np.int16)
         if form.components == 1:
-            plane = np.empty((height, width), dtype=np.int16)
             _gray(image, plane)
+        elif down < form.vertical:
+            _colour_halved(image, component, plane)
+        elif across < form.horizontal:
+            _colour_narrowed(image, component, plane)
         else:
-            plane = np.empty((height >> halved, width >> halved), dtype=np.int16)
-            _colour_halved(image, component, plane) if halved else _colour(image, component, plane)
-        _transform(plane, side, first, ZIGZAG, _EVEN, _ODD, result)
+            _colour(image, component, plane)
+        _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, result)
     return result
 
 
@@ -164,10 +212,24 @@ def _colour_halved(image: Any, component: int, plane: Any) -> None:
 
 
 @compiled
-def _transform(plane: Any, side: int, first: int, zigzag: Any, even: Any, odd: Any, result: Any) -> None:
-    """DCT of every 8x8 block of a plane; ``side`` blocks of it lie side by side in a unit, from part ``first`` on."""
+def _colour_narrowed(image: Any, component: int, plane: Any) -> None:
+    """Average two samples side by side, the last column repeated before, as libjpeg does."""
+    height, width = image.shape[0], image.shape[1]
+    for row in range(plane.shape[0]):
+        at = min(row, height - 1)
+        for column in range(plane.shape[1]):
+            left = min(2 * column, width - 1)
+            right = min(2 * column + 1, width - 1)
+            # Alternating bias, as above.
+            total = _sample(image, at, left, component) + _sample(image, at, right, component) + (column & 1)
+            plane[row, column] = total >> 1
+
+
+@compiled
+def _transform(plane: Any, across: int, down: int, first: int, zigzag: Any, even: Any, odd: Any, result: Any) -> None:
+    """DCT of every 8x8 block of a plane; a unit holds ``across`` by ``down`` of them, from part ``first`` on."""
     block_columns = plane.shape[1] // 8
-    columns = block_columns // side
+    columns = block_columns // across
     half = np.empty((8, 8), dtype=np.int32)
     full = np.empty(64, dtype=np.int32)
     for block_row in range(plane.shape[0] // 8):
@@ -194,7 +256,7 @@ def _transform(plane: Any, side: int, first: int, zigzag: Any, even: Any, odd: A
                     full[16 * k + column] = (total + 16384) >> 15
                     total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
                     full[16 * k + 8 + column] = (total + 16384) >> 15
-            unit = (block_row // side) * columns + block_column // side
-            part = first + (block_row % side) * side + block_column % side
+            unit = (block_row // down) * columns + block_column // across
+            part = first + (block_row % down) * across + block_column % across
             for k in range(64):
                 result[unit, part, k] = full[zigzag[k]]
