@@ -20,7 +20,10 @@ __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 BAND = 512
 """Rows of pixels that are predicted at a time: memory stays bounded."""
 
-STRIP_VALUES = 2**20
+CELL = 4
+"""Side in pixels of what the first layers sum up."""
+
+STRIP_VALUES = 2**19
 """About how many values of the first layer are held at a time: they stay in the processor's cache."""
 
 
@@ -39,7 +42,7 @@ class PredictorNet(nn.Module):
             raise InvalidInputError(f"The predictor looks at blocks of 4, 8, 16, ... pixels; got {block}.")
         self.block = block
         self.coefficients = coefficients
-        layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 32, 4, 4), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 32, CELL, CELL), nn.ReLU()]
         layers += [nn.Conv2d(32, 48, 3, padding=1), nn.ReLU()]
         width = 48
         for _ in range(int(math.log2(block // 4))):
@@ -56,26 +59,50 @@ class PredictorNet(nn.Module):
         return self.sensitivity(features), self.group(features)
 
     def in_strips(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same as `forward`, in less time and memory: the layers of full resolution see a few rows at a time.
+        """What `forward` says, in less time and memory: the finer layers see a few rows of blocks at a time.
 
         Args:
-            pixels: uint8 (1, 3, rows * block, cols * block).
+            pixels: uint8 (1, 3, rows * block, cols * block), 0..255; fastest where the channels lie last.
+
+        Returns:
+            Float (1, R, rows, cols) and (1, G, rows, cols), but for rounding those of `forward`.
         """
-        first, reduce = self.features[0], self.features[2]
-        assert isinstance(first, nn.Conv2d) and isinstance(reduce, nn.Conv2d)
+        to_cells, to_blocks, among_blocks = self.features[:4], self.features[4:-4], self.features[-4:]
         height, width = pixels.shape[2:]
-        side = reduce.stride[0]
-        rows = max(1, STRIP_VALUES // (first.out_channels * width * side)) * side
-        strips = []
-        for start in range(0, height, rows):
-            # One more row on each side, which at the edges of the picture is the padding's.
-            above, below = min(start, 1), min(height - start - min(rows, height - start), 1)
-            strip = pixels[:, :, start - above : start + rows + below].float().div_(255).sub_(0.5)
-            padded = nn.functional.pad(strip, (1, 1, 1 - above, 1 - below))
-            fine = nn.functional.conv2d(padded, first.weight, first.bias).relu_()
-            strips.append(reduce(fine).relu_())
-        features = self.features[4:](torch.cat(strips, dim=2))
+        rows = max(1, STRIP_VALUES // (12 * width * self.block)) * self.block
+        known, strips = pixels.new_empty((1, 32, 0, width // CELL), dtype=torch.float32), []
+        done = 0
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            # One cell further down is seen, and one above, which the strip before has left.
+            stop = min(bottom + CELL, height)
+            if stop > done:
+                inside = pixels[:, :, max(done - 1, 0) : stop + 1].float().div_(255).sub_(0.5)
+                known = torch.cat([known, _convolved(to_cells, inside, done == 0, stop == height)], dim=2)
+            done = stop
+            strips.append(_convolved(to_blocks, known, top == 0, bottom == height))
+            known = known[:, :, -2:]
+        features = among_blocks(torch.cat(strips, dim=2))
         return self.sensitivity(features), self.group(features)
+
+
+def _convolved(layers: nn.Sequential, x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:
+    """What layers make of a strip that shows one row more on each side, but where the picture ends.
+
+    Args:
+        layers: Convolutions and ReLUs in turn; the first convolution is padded with zeros, the others are not.
+        x: Float (1, C, H, W).
+        top: Whether the picture begins here.
+        bottom: Whether it ends here.
+    """
+    first = layers[0]
+    assert isinstance(first, nn.Conv2d)
+    if top or bottom:
+        x = nn.functional.pad(x, (0, 0, int(top), int(bottom)))
+    x = nn.functional.conv2d(x, first.weight, first.bias, padding=(0, 1)).relu_()
+    for layer in layers[2::2]:
+        x = layer(x).relu_()
+    return x
 
 
 @dataclass
@@ -95,18 +122,12 @@ class Predictor:
         pads = ((0, rows * block - image.shape[0]), (0, columns * block - image.shape[1]), (0, 0))
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
         padded = np.pad(colour, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else colour
-        coefficients, groups = [], []
-        band = max(1, BAND // block)
+        # torch takes no array that cannot be written to.
+        pixels = torch.from_numpy(padded if padded.flags.writeable else padded.copy()).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-            for start in range(0, rows, band):
-                # Three blocks of context cover the network's receptive field.
-                first, last = max(start - 3, 0), min(start + band + 3, rows)
-                part = np.array(padded[first * block : last * block])
-                sensitivity, scores = self.net.in_strips(torch.from_numpy(part).permute(2, 0, 1)[None])
-                inside = slice(start - first, start - first + min(band, rows - start))
-                coefficients.append(sensitivity[0, :, inside].permute(1, 2, 0).numpy())
-                groups.append(scores[0, :, inside].argmax(0).numpy().astype(np.int32))
-        return np.concatenate(coefficients), np.concatenate(groups)
+            sensitivity, scores = self.net.in_strips(pixels)
+        coefficients = sensitivity[0].permute(1, 2, 0).contiguous().numpy()
+        return coefficients, scores[0].argmax(0).numpy().astype(np.int32)
 
     @property
     def macs_per_pixel(self) -> float:

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
-from accelir.network import IRNetwork
+from accelir.network import IRNetwork, channels_last
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.predictor import Predictor, PredictorNet
 
@@ -177,7 +177,7 @@ class Profile:
                 if key.startswith("predictor.")
             }
             net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size))
-            net.float().load_state_dict(weights)
+            channels_last(net.float()).load_state_dict(weights)
             group_sensitivity = tensors.get("group_sensitivity")
         except ProfileFormatError:
             raise
