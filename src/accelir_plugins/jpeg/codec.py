@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
@@ -18,6 +17,7 @@ from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
+from accelir_plugins.jpeg.sample import ENOUGH, Sample, take_sample
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
@@ -30,9 +30,6 @@ _LEVELS_PER_OCTAVE = 4
 _TABLE_OVER_FINEST = 2**0.5
 # At high rates the error is step^2 / 12 per coefficient, so a bit more saves 2 ln 2 * step^2 / 12.
 _SLOPE = np.log(2) / 6
-# Units that tell the size of a large file, and how many of them lie side by side: a run keeps the DC differences.
-_TELLING_UNITS = 4096
-_RUN = 16
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
 
@@ -183,27 +180,25 @@ class JpegPrepared(Prepared):
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
-        self.foresees = len(self.coefficients) >= 2 * _TELLING_UNITS
+        self.foresees = len(self.coefficients) >= ENOUGH
 
     @cached_property
-    def _telling(self) -> _Sample:
-        """Runs of units, spread over the image."""
-        runs = len(self.coefficients) // _RUN
-        starts = np.linspace(0, runs - 1, _TELLING_UNITS // _RUN).astype(np.int64) * _RUN
-        units = (starts[:, None] + np.arange(_RUN)).ravel()
-        weights = self.weights[units] if len(self.weights) > 1 else self.weights
-        form = replace(self.form, rows=1, columns=len(units), real=self.form.real[units], interval_rows=1)
-        return _Sample(units, self.coefficients[units], weights, form)
+    def _sample(self) -> Sample:
+        return take_sample(self.coefficients, self.weights, self.form)
 
     def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
-        """Foreseen from a sample of the units of a large image, coded as in a baseline file; see `Prepared.size`."""
+        """That of a baseline file, from a sample of the units of a large image; see `Prepared.size`."""
         if not self.foresees:
             return super().size(levels, trim)
-        sample = self._telling
+        sample = self._sample
         tables, lagrangians = self._plan(self._codec.level_map(self._image, levels), trim)
-        quantised = _quantised(sample.coefficients, sample.weights, lagrangians[sample.units], tables, sample.form)
+        if lagrangians.any():
+            costs, own = self._costs(tables, lagrangians), lagrangians[sample.units]
+            quantised = quantise.optimise(sample.coefficients, sample.weights, own, tables, sample.form, costs)
+        else:
+            quantised = quantise.round_all(sample.coefficients, tables, sample.form)
         bits = entropy.foreseen_bits(entropy.count_symbols(quantised, sample.form), self.form.components == 3)
-        return max(1.0, bits * len(self.coefficients) / len(sample.units) / 8)
+        return max(1.0, bits / sample.share / 8)
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         """Quantise and code; see `Prepared.write`. A trim of 1 is one level finer for all blocks, any real number."""
@@ -243,10 +238,21 @@ class JpegPrepared(Prepared):
             int16 (units, parts, 64) and int64 (2, 64), both zigzag.
         """
         tables, lagrangians = self._plan(level_map, trim)
-        return _quantised(self.coefficients, self.weights, lagrangians, tables, self.form), tables
+        if not lagrangians.any():
+            return quantise.round_all(self.coefficients, tables, self.form), tables
+        costs = self._costs(tables, lagrangians)
+        return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form, costs), tables
+
+    def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> quantise.Costs:
+        """What bits are counted with: from the image itself, or from a sample of a large one."""
+        if not self.foresees:
+            return quantise.learn_costs(self.coefficients, self.weights, lagrangians, tables, self.form)
+        sample = self._sample
+        own = lagrangians[sample.units]
+        return quantise.learn_costs(sample.coefficients, sample.weights, own, tables, sample.form)
 
     def _plan(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The tables of the file and the lambda of each unit."""
+        """The tables of the file, and the lambda of each unit: 0 for all, or for none."""
         if not np.isfinite(trim):
             raise CodecError(f"trim is a finite number of levels; got {trim}.")
         options = self._codec.options
@@ -266,30 +272,7 @@ class JpegPrepared(Prepared):
         # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
         coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
         lagrangians = options.rdo * np.minimum(steps, table_step) ** 2 + max(options.rdo, _SLOPE) * coarser
-        return tables, lagrangians
-
-
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Some of an image's units, and their part of its arrays."""
-
-    units: npt.NDArray[np.int64]
-    coefficients: npt.NDArray[np.int16]
-    weights: npt.NDArray[np.float32]
-    form: transform.Layout
-
-
-def _quantised(
-    coefficients: npt.NDArray[np.int16],
-    weights: npt.NDArray[np.float32],
-    lagrangians: npt.NDArray[np.float64],
-    tables: npt.NDArray[np.int64],
-    form: transform.Layout,
-) -> npt.NDArray[np.int16]:
-    """Rounded where all lambdas are zero, else optimised."""
-    if not lagrangians.any():
-        return quantise.round_all(coefficients, tables, form)
-    return quantise.optimise(coefficients, weights, np.maximum(lagrangians, _LEAST_LAGRANGIAN), tables, form)
+        return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
 
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ stand one on the other.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.image import ImageArray
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.jpeg.compiled import compiled, ranges, together
 
 __all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "layout"]
 
 Subsampling = Literal["420", "422", "444"]
 
+# Rows of units that are transformed at a time: their planes stay in the processor's cache.
+_BAND = 8
 # In MCUs of a scan.
 _LONGEST_INTERVAL = 0xFFFF
 # (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
@@ -148,29 +151,37 @@ def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
     Returns:
         int16 (units, parts, 64): zigzag, eight times the orthonormal DCT of the samples less 128.
     """
-    result = np.zeros((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
-    for component in range(form.components):
-        across, down = form.sampling(component)
-        first = int(np.argmax(form.component_of_part == component))
-        plane = np.empty((8 * form.rows * down, 8 * form.columns * across), dtype=np.int16)
-        if form.components == 1:
-            _gray(image, plane)
-        elif down < form.vertical:
-            _colour_halved(image, component, plane)
-        elif across < form.horizontal:
-            _colour_narrowed(image, component, plane)
-        else:
-            _colour(image, component, plane)
-        _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, result)
+    result = np.empty((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
+    together([functools.partial(_band, image, form, rows, result) for rows in ranges(form.rows, _BAND)])
     return result
 
 
+def _band(image: ImageArray, form: Layout, rows: slice, result: npt.NDArray[np.int16]) -> None:
+    """The coefficients of some rows of units."""
+    count = rows.stop - rows.start
+    units = result[rows.start * form.columns : rows.stop * form.columns]
+    for component in range(form.components):
+        across, down = form.sampling(component)
+        first = int(np.argmax(form.component_of_part == component))
+        top = 8 * rows.start * down
+        plane = np.empty((8 * count * down, 8 * form.columns * across), dtype=np.int16)
+        if form.components == 1:
+            _gray(image, top, plane)
+        elif down < form.vertical:
+            _colour_halved(image, component, top, plane)
+        elif across < form.horizontal:
+            _colour_narrowed(image, component, top, plane)
+        else:
+            _colour(image, component, top, plane)
+        _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, units)
+
+
 @compiled
-def _gray(image: Any, plane: Any) -> None:
+def _gray(image: Any, top: int, plane: Any) -> None:
     height, width = image.shape
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
-            plane[row, column] = np.int16(image[min(row, height - 1), min(column, width - 1)])
+            plane[row, column] = np.int16(image[min(top + row, height - 1), min(column, width - 1)])
 
 
 @compiled
@@ -187,20 +198,20 @@ def _sample(image: Any, row: int, column: int, component: int) -> int:
 
 
 @compiled
-def _colour(image: Any, component: int, plane: Any) -> None:
+def _colour(image: Any, component: int, top: int, plane: Any) -> None:
     height, width = image.shape[0], image.shape[1]
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
-            plane[row, column] = _sample(image, min(row, height - 1), min(column, width - 1), component)
+            plane[row, column] = _sample(image, min(top + row, height - 1), min(column, width - 1), component)
 
 
 @compiled
-def _colour_halved(image: Any, component: int, plane: Any) -> None:
+def _colour_halved(image: Any, component: int, top: int, plane: Any) -> None:
     """Box-average 2x2 samples; columns are repeated before averaging, rows after it, as libjpeg does."""
     height, width = image.shape[0], image.shape[1]
     last = (height + 1) // 2 - 1
     for row in range(plane.shape[0]):
-        upper = 2 * min(row, last)
+        upper = 2 * min(top + row, last)
         lower = min(upper + 1, height - 1)
         for column in range(plane.shape[1]):
             left = min(2 * column, width - 1)
@@ -212,11 +223,11 @@ def _colour_halved(image: Any, component: int, plane: Any) -> None:
 
 
 @compiled
-def _colour_narrowed(image: Any, component: int, plane: Any) -> None:
+def _colour_narrowed(image: Any, component: int, top: int, plane: Any) -> None:
     """Average two samples side by side, the last column repeated before, as libjpeg does."""
     height, width = image.shape[0], image.shape[1]
     for row in range(plane.shape[0]):
-        at = min(row, height - 1)
+        at = min(top + row, height - 1)
         for column in range(plane.shape[1]):
             left = min(2 * column, width - 1)
             right = min(2 * column + 1, width - 1)
