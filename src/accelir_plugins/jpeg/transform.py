@@ -24,6 +24,8 @@ Subsampling = Literal["420", "422", "444"]
 
 # Rows of units that are transformed at a time: their planes stay in the processor's cache.
 _BAND = 8
+# Blocks side by side that are transformed together.
+_TOGETHER = 32
 # In MCUs of a scan.
 _LONGEST_INTERVAL = 0xFFFF
 # (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
@@ -238,36 +240,50 @@ def _colour_narrowed(image: Any, component: int, top: int, plane: Any) -> None:
 
 @compiled
 def _transform(plane: Any, across: int, down: int, first: int, zigzag: Any, even: Any, odd: Any, result: Any) -> None:
-    """DCT of every 8x8 block of a plane; a unit holds ``across`` by ``down`` of them, from part ``first`` on."""
+    """DCT of every 8x8 block of a plane; a unit holds ``across`` by ``down`` of them, from part ``first`` on.
+
+    Some blocks side by side at a time, so that the innermost loops run over all their rows, then over all their
+    columns.
+    """
     block_columns = plane.shape[1] // 8
     columns = block_columns // across
-    half = np.empty((8, 8), dtype=np.int32)
-    full = np.empty(64, dtype=np.int32)
+    samples = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
+    half = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
+    full = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
     for block_row in range(plane.shape[0] // 8):
-        for block_column in range(block_columns):
+        for start in range(0, block_columns, _TOGETHER):
+            count = min(_TOGETHER, block_columns - start)
             for row in range(8):
-                samples = plane[8 * block_row + row, 8 * block_column : 8 * block_column + 8]
-                sum0, sum1 = samples[0] + samples[7] - 256, samples[1] + samples[6] - 256
-                sum2, sum3 = samples[2] + samples[5] - 256, samples[3] + samples[4] - 256
-                dif0, dif1 = samples[0] - samples[7], samples[1] - samples[6]
-                dif2, dif3 = samples[2] - samples[5], samples[3] - samples[4]
-                for k in range(4):
-                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
-                    half[2 * k, row] = (total + 1024) >> 11
-                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
-                    half[2 * k + 1, row] = (total + 1024) >> 11
-            for column in range(8):
-                line = half[column]
-                sum0, sum1 = np.int64(line[0] + line[7]), np.int64(line[1] + line[6])
-                sum2, sum3 = np.int64(line[2] + line[5]), np.int64(line[3] + line[4])
-                dif0, dif1 = np.int64(line[0] - line[7]), np.int64(line[1] - line[6])
-                dif2, dif3 = np.int64(line[2] - line[5]), np.int64(line[3] - line[4])
-                for k in range(4):
-                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
-                    full[16 * k + column] = (total + 16384) >> 15
-                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
-                    full[16 * k + 8 + column] = (total + 16384) >> 15
-            unit = (block_row // down) * columns + block_column // across
-            part = first + (block_row % down) * across + block_column % across
-            for k in range(64):
-                result[unit, part, k] = full[zigzag[k]]
+                line = plane[8 * block_row + row, 8 * start : 8 * (start + count)]
+                for block in range(count):
+                    for column in range(8):
+                        samples[column, 8 * block + row] = line[8 * block + column] - 128
+            _butterflies(samples, even, odd, 11, 8 * count, half)
+            for frequency in range(8):
+                for block in range(count):
+                    for row in range(8):
+                        samples[row, 8 * block + frequency] = half[frequency, 8 * block + row]
+            _butterflies(samples, even, odd, 15, 8 * count, full)
+            for block in range(count):
+                block_column = start + block
+                unit = (block_row // down) * columns + block_column // across
+                part = first + (block_row % down) * across + block_column % across
+                for k in range(64):
+                    result[unit, part, k] = full[zigzag[k] >> 3, 8 * block + (zigzag[k] & 7)]
+
+
+@compiled
+def _butterflies(lines: Any, even: Any, odd: Any, shift: int, count: int, result: Any) -> None:
+    """The DCT across eight lines, column by column; 32 bits hold all that becomes of 8-bit samples."""
+    bias = np.int32(1 << (shift - 1))
+    for k in range(4):
+        e0, e1, e2, e3 = even[k, 0], even[k, 1], even[k, 2], even[k, 3]
+        o0, o1, o2, o3 = odd[k, 0], odd[k, 1], odd[k, 2], odd[k, 3]
+        for at in range(count):
+            total = e0 * np.int32(lines[0, at] + lines[7, at]) + e1 * np.int32(lines[1, at] + lines[6, at])
+            total += e2 * np.int32(lines[2, at] + lines[5, at]) + e3 * np.int32(lines[3, at] + lines[4, at])
+            result[2 * k, at] = np.int32(total + bias) >> shift
+        for at in range(count):
+            total = o0 * np.int32(lines[0, at] - lines[7, at]) + o1 * np.int32(lines[1, at] - lines[6, at])
+            total += o2 * np.int32(lines[2, at] - lines[5, at]) + o3 * np.int32(lines[3, at] - lines[4, at])
+            result[2 * k + 1, at] = np.int32(total + bias) >> shift
