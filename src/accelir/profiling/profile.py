@@ -64,7 +64,13 @@ class Basis:
 
     def restore(self, coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Coefficients (rows, cols, R) to a sensitivity (rows, cols, K)."""
-        return np.exp(coefficients @ self.directions + self.mean).astype(np.float32)
+        result = np.empty((*coefficients.shape[:-1], len(self.mean)), np.float32)
+        for row, wanted in zip(coefficients, result, strict=True):
+            # In place, a row at a time: it stays in the processor's cache.
+            np.matmul(row, self.directions, out=wanted)
+            wanted += self.mean
+            np.exp(wanted, out=wanted)
+        return result
 
 
 @dataclass(frozen=True, eq=False)

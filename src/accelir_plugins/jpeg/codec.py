@@ -197,7 +197,9 @@ class JpegPrepared(Prepared):
             quantised = quantise.optimise(sample.coefficients, sample.weights, own, tables, sample.form, costs)
         else:
             quantised = quantise.round_all(sample.coefficients, tables, sample.form)
-        bits = entropy.foreseen_bits(entropy.count_symbols(quantised, sample.form), self.form.components == 3)
+        counts = entropy.count_symbols(quantised, sample.form)
+        dc, ac = (entropy.choose_codes(kind, self.form.components == 3) for kind in counts)
+        bits = entropy.coded_bits(counts, dc, ac)
         return max(1.0, bits / sample.share / 8)
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:

@@ -149,6 +149,8 @@ def symbol_costs(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
 @compiled
 def _nearest(scaled: int, step: int) -> int:
     """The nearest level to a coefficient eight times its size, halves away from zero."""
+    if abs(scaled) < 4 * step:
+        return 0
     magnitude = (abs(scaled) + 4 * step) // (8 * step)
     return magnitude if scaled >= 0 else -magnitude
 
@@ -255,9 +257,9 @@ def _trellis_block(
     for k in range(1, 64):
         magnitude = abs(np.int64(scaled[k]))
         value = magnitude * 0.125
-        level = min((magnitude + 4 * table[k]) // (8 * table[k]), _LARGEST_AC)
         error = weights[k] * value * value * scale
-        if level > 0:
+        if magnitude >= 4 * table[k]:
+            level = min((magnitude + 4 * table[k]) // (8 * table[k]), _LARGEST_AC)
             left = value - level * table[k]
             kept = weights[k] * left * left * scale
             # Keeping one more costs at most two code words and its own bits.
