@@ -23,7 +23,7 @@ BAND = 512
 CELL = 4
 """Side in pixels of what the first layers sum up."""
 
-STRIP_VALUES = 2**19
+STRIP_VALUES = 2**21
 """About how many values of the first layer are held at a time: they stay in the processor's cache."""
 
 
@@ -67,42 +67,48 @@ class PredictorNet(nn.Module):
         Returns:
             Float (1, R, rows, cols) and (1, G, rows, cols), but for rounding those of `forward`.
         """
-        to_cells, to_blocks, among_blocks = self.features[:4], self.features[4:-4], self.features[-4:]
+        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        first, to_cells, second, *to_blocks = convolutions[:-2]
+        # Pixels as they are: the network wants (x / 255 - 0.5), padded with zeros, which are 127.5 here.
+        weight = first.weight / 255
+        bias = None if first.bias is None else first.bias - 0.5 * first.weight.sum((1, 2, 3))
         height, width = pixels.shape[2:]
-        rows = max(1, STRIP_VALUES // (12 * width * self.block)) * self.block
-        known, strips = pixels.new_empty((1, 32, 0, width // CELL), dtype=torch.float32), []
+        rows = max(1, STRIP_VALUES // (first.out_channels * width * self.block)) * self.block
+        known = torch.empty((1, to_cells.out_channels, 0, width // CELL))
+        strips = []
         done = 0
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             # One cell further down is seen, and one above, which the strip before has left.
             stop = min(bottom + CELL, height)
             if stop > done:
-                inside = pixels[:, :, max(done - 1, 0) : stop + 1].float().div_(255).sub_(0.5)
-                known = torch.cat([known, _convolved(to_cells, inside, done == 0, stop == height)], dim=2)
-            done = stop
-            strips.append(_convolved(to_blocks, known, top == 0, bottom == height))
+                fine = nn.functional.conv2d(_framed(pixels, done, stop), weight, bias).relu_()
+                known = torch.cat([known, to_cells(fine).relu_()], dim=2)
+                done = stop
+            edges = (0, 0, int(top == 0), int(bottom == height))
+            seen = nn.functional.pad(known, edges) if any(edges) else known
+            seen = nn.functional.conv2d(seen, second.weight, second.bias, padding=(0, 1)).relu_()
+            for layer in to_blocks:
+                seen = layer(seen).relu_()
+            strips.append(seen)
             known = known[:, :, -2:]
-        features = among_blocks(torch.cat(strips, dim=2))
+        features = torch.cat(strips, dim=2)
+        for layer in convolutions[-2:]:
+            features = layer(features).relu_()
         return self.sensitivity(features), self.group(features)
 
 
-def _convolved(layers: nn.Sequential, x: torch.Tensor, top: bool, bottom: bool) -> torch.Tensor:
-    """What layers make of a strip that shows one row more on each side, but where the picture ends.
-
-    Args:
-        layers: Convolutions and ReLUs in turn; the first convolution is padded with zeros, the others are not.
-        x: Float (1, C, H, W).
-        top: Whether the picture begins here.
-        bottom: Whether it ends here.
-    """
-    first = layers[0]
-    assert isinstance(first, nn.Conv2d)
-    if top or bottom:
-        x = nn.functional.pad(x, (0, 0, int(top), int(bottom)))
-    x = nn.functional.conv2d(x, first.weight, first.bias, padding=(0, 1)).relu_()
-    for layer in layers[2::2]:
-        x = layer(x).relu_()
-    return x
+def _framed(pixels: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Rows of pixels as floats, with their neighbours on all sides: 127.5 outside the picture."""
+    height, width = pixels.shape[2:]
+    first, last = max(start - 1, 0), min(stop + 1, height)
+    shape = (1, 3, stop - start + 2, width + 2)
+    framed = torch.empty(shape).contiguous(memory_format=torch.channels_last)
+    framed[:, :, :, 0 :: width + 1] = 127.5
+    framed[:, :, : first - start + 1] = 127.5
+    framed[:, :, last - start + 1 :] = 127.5
+    framed[:, :, first - start + 1 : last - start + 1, 1:-1] = pixels[:, :, first:last]
+    return framed
 
 
 @dataclass
