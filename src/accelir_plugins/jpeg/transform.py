@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.image import ImageArray
-from accelir_plugins.jpeg.compiled import compiled, ranges, together
+from accelir.threads import ranges, together
+from accelir_plugins.jpeg.compiled import compiled
 
 __all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "layout"]
 
