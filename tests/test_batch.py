@@ -113,7 +113,8 @@ class Deadly(accelir.Bytes):
         os._exit(3)
 
 if __name__ == "__main__":
-    results = encode_many({str(photographs)!r}, {str(tmp_path / "out")!r}, network={NETWORK!r}, budget=Deadly(1), workers=2)
+    source, target = {str(photographs)!r}, {str(tmp_path / "out")!r}
+    results = encode_many(source, target, network={NETWORK!r}, budget=Deadly(1), workers=2)
     print([result.error for result in results])
 """
     script = tmp_path / "script.py"

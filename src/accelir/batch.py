@@ -59,8 +59,8 @@ def encode_many(
 ) -> list[BatchResult]:
     """Encode many pictures for the network that will restore them, into the files that `encode` makes of each.
 
-    A picture that cannot be encoded spoils no other: its result says why. A file is written whole or not at all. Workers
-    are processes of one thread each, so a script that calls this needs ``if __name__ == "__main__":``.
+    A picture that cannot be encoded spoils no other: its result says why. A file is written whole or not at all.
+    Workers are processes of one thread each, so a script that calls this needs ``if __name__ == "__main__":``.
 
     Args:
         sources: A folder, searched through, or the paths of pictures.

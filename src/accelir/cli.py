@@ -64,7 +64,7 @@ def _options(
 def encode(
     image: Annotated[
         Path,
-        typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred; or a folder of such."),
+        typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred; or a folder."),
     ],
     network: NetworkOption,
     codec: CodecOption = "jpeg",

@@ -17,6 +17,7 @@ from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
+from accelir_plugins.jpeg.quantise import Costs
 from accelir_plugins.jpeg.sample import ENOUGH, Sample, take_sample
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
@@ -245,7 +246,7 @@ class JpegPrepared(Prepared):
         costs = self._costs(tables, lagrangians)
         return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form, costs), tables
 
-    def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> quantise.Costs:
+    def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> Costs:
         """What bits are counted with: from the image itself, or from a sample of a large one."""
         if not self.foresees:
             return quantise.learn_costs(self.coefficients, self.weights, lagrangians, tables, self.form)

@@ -294,9 +294,7 @@ def _put_coded(
 
 
 @compiled
-def _write(
-    quantised: Any, quads: Any, component_of_part: Any, lengths: Any, words: Any, room: Any, bits: Any
-) -> int:
+def _write(quantised: Any, quads: Any, component_of_part: Any, lengths: Any, words: Any, room: Any, bits: Any) -> int:
     """Code a restart interval into ``room``, and the bits of each of its units into ``bits``."""
     previous = np.zeros(3, dtype=np.int64)
     used, pending, waiting = 0, 0, 0
