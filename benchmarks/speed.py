@@ -3,8 +3,8 @@
     python benchmarks/speed.py DATA_FOLDER [--network NAME ...]
 
 A photograph of 3840x2160 is 2x2 of the first four photographs of DATA_FOLDER/train, in the order of their names, that
-are large enough; one of 7680x4320 is 4x4 of the first sixteen. The budget is Pillow's size (optimize=True, 4:2:0) at each
-quality of the task. Best on a quiet machine of two processors. What it needs: accelir[peers].
+are large enough; one of 7680x4320 is 4x4 of the first sixteen. The budget is Pillow's size (optimize=True, 4:2:0) at
+each quality of the task. Best on a quiet machine of two processors. What it needs: accelir[peers].
 
 mozjpeg (libvips) writes baseline files with trellis, overshoot deringing and optimised codes, as peers.py asks for; it
 bisects Q over 1..100, and all its passes count. Ours is a baseline file too, in one thread and in all.

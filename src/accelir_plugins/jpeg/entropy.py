@@ -221,7 +221,8 @@ def _package_merge(weights: Any) -> Any:
         chosen = 0
         for index in range(take):
             chosen += is_leaf[level, index]
-        lengths[:chosen] += 1
+        for index in range(chosen):
+            lengths[index] += 1
         take = 2 * (take - chosen)
     return lengths
 
