@@ -119,7 +119,7 @@ class ForeseeingPrepared(StepPrepared):
 
     def size(self, levels, trim=0.0):
         self.foreseen.append((np.array(levels).tobytes(), trim))
-        payload = (self.codec.level_map(self.image, levels) + 1).sum() * np.exp(0.13 * round(trim, 2))
+        payload = (self.codec.level_map(self.image, levels) + 1).sum() * np.exp(0.145 * round(trim, 2))
         return float(10 + payload * 8 / 7)
 
 

@@ -124,3 +124,12 @@ def test_bytes_do_not_depend_on_the_number_of_threads(large, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_interval": 70}])
+def test_large_files_hold_the_pixels_whatever_the_process(large, options):
+    """Symbols are counted in pieces: none is missed where one piece ends."""
+    tall = np.concatenate([large, large[::-1]])
+    files = [JpegCodec(process=process, **options).encode(tall, 13).data for process in ("baseline", "progressive")]
+    first, second = (JpegCodec().decode(data) for data in files)
+    assert np.array_equal(first, second)

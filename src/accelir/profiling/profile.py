@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
 from accelir.network import IRNetwork, channels_last
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.predictor import Predictor, PredictorNet
+from accelir.threads import ranges, together
 
 __all__ = ["Basis", "Profile", "ProfileHeader"]
 
@@ -65,11 +67,15 @@ class Basis:
     def restore(self, coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Coefficients (rows, cols, R) to a sensitivity (rows, cols, K)."""
         result = np.empty((*coefficients.shape[:-1], len(self.mean)), np.float32)
-        for row, wanted in zip(coefficients, result, strict=True):
-            # In place, a row at a time: it stays in the processor's cache.
-            np.matmul(row, self.directions, out=wanted)
-            wanted += self.mean
-            np.exp(wanted, out=wanted)
+
+        def restore(rows: slice) -> None:
+            for row in range(rows.start, rows.stop):
+                # In place, a row at a time: it stays in the processor's cache.
+                np.matmul(coefficients[row], self.directions, out=result[row])
+                result[row] += self.mean
+                np.exp(result[row], out=result[row])
+
+        together([functools.partial(restore, rows) for rows in ranges(len(result), 16)])
         return result
 
 

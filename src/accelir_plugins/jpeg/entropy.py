@@ -6,12 +6,14 @@ coefficient; 0 for the end of a block and 0xF0 for sixteen zeros.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.transform import Layout
 
@@ -32,6 +34,8 @@ __all__ = [
 _LONGEST = 16
 # Of the magnitudes that are usual.
 _BITS = np.array([value.bit_length() for value in range(2048)], dtype=np.int64)
+# Units that one thread counts at a time.
+_AT_ONCE = 8192
 # Coefficients that are skipped together where all are zero.
 _QUAD = 4
 
@@ -86,10 +90,21 @@ def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray
     Returns:
         int64 (2, 2, 256): by (DC, AC), by (luma, chroma), by symbol.
     """
-    counts = np.zeros((2, 2, 256), dtype=np.int64)
+    last_parts = [int(np.flatnonzero(form.component_of_part == part)[-1]) for part in range(form.components)]
+    jobs, found = [], []
     for interval in form.intervals:
-        _count(quantised[interval], in_quads(quantised[interval]), form.component_of_part, counts)
-    return counts
+        for piece in ranges(interval.stop - interval.start, _AT_ONCE):
+            units = slice(interval.start + piece.start, interval.start + piece.stop)
+            # DC levels that the first differences are taken to: zero where an interval begins.
+            before = np.zeros(3, dtype=np.int64)
+            if piece.start:
+                before[: form.components] = quantised[units.start - 1, last_parts, 0]
+            own = np.zeros((2, 2, 256), dtype=np.int64)
+            part = quantised[units]
+            jobs.append(functools.partial(_count, part, in_quads(part), form.component_of_part, before, own))
+            found.append(own)
+    together(jobs)
+    return np.sum(found, axis=0)
 
 
 def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...]:
@@ -245,8 +260,7 @@ def in_quads(quantised: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
 
 
 @compiled
-def _count(quantised: Any, quads: Any, component_of_part: Any, counts: Any) -> None:
-    previous = np.zeros(3, dtype=np.int64)
+def _count(quantised: Any, quads: Any, component_of_part: Any, previous: Any, counts: Any) -> None:
     for unit in range(quantised.shape[0]):
         for part in range(quantised.shape[1]):
             component = component_of_part[part]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.tables import Weights
 from accelir_plugins.jpeg.transform import Layout
@@ -50,7 +52,12 @@ def take_sample(coefficients: npt.NDArray[np.int16], weights: Weights, form: Lay
     """
     runs = len(coefficients) // _RUN
     fullness = np.zeros(runs)
-    _add_up(coefficients, weights, fullness)
+
+    def add_up(part: slice) -> None:
+        units = slice(part.start * _RUN, part.stop * _RUN)
+        _add_up(coefficients[units], weights[units] if len(weights) > 1 else weights, fullness[part])
+
+    together([functools.partial(add_up, part) for part in ranges(runs, _RUNS)])
     # A systematic sample of the runs in order of fullness: as good as strata of one run each.
     places = ((np.arange(_RUNS) + 0.5) * runs / _RUNS).astype(np.int64)
     chosen = np.sort(np.argsort(fullness, kind="stable")[places])
@@ -62,7 +69,7 @@ def take_sample(coefficients: npt.NDArray[np.int16], weights: Weights, form: Lay
 
 @compiled
 def _add_up(coefficients: Any, weights: Any, fullness: Any) -> None:
-    """The weighted magnitudes of the AC coefficients of each run; their bits grow about with the roots of them."""
+    """Of each run, what its bits grow about with: the roots of the weighted AC magnitudes of its blocks."""
     for unit in range(len(fullness) * _RUN):
         of_weight = unit if weights.shape[0] > 1 else 0
         for part in range(coefficients.shape[1]):
