@@ -33,7 +33,6 @@ CodecSettings = Annotated[
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
 ]
 ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
-PHOTOGRAPHS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
 def main() -> None:
@@ -63,7 +62,10 @@ def _options(
 
 @app.command()
 def encode(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred.")],
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred; or a folder."),
+    ],
     network: NetworkOption,
     codec: CodecOption = "jpeg",
     settings: CodecSettings = None,
@@ -73,41 +75,50 @@ def encode(
         int | None,
         typer.Option("--like-quality", min=1, max=100, help="Budget: what the usual encoder takes at this quality."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; for a folder, the folder to write to.")
+    ] = None,
     profile: Annotated[Path | None, typer.Option("--profile", help="A profile made by `accelir profile`.")] = None,
     estimate: Annotated[
         str,
         typer.Option("--estimate", help="profile, measured, or a control: uniform, plain-mse, variance."),
     ] = "profile",
     strip: Annotated[bool, typer.Option("--strip", help="Leave out the colour profile, EXIF and XMP.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Pictures of a folder at a time; by default one a processor.")
+    ] = None,
 ) -> None:
-    """Encode IMAGE within a budget for the network that will restore it."""
+    """Encode IMAGE, or all of a folder, within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
     if estimate not in ESTIMATES:
         raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
     with plain_errors():
         from accelir.image import read_bytes
 
-        # Before the imports that take seconds.
-        read_bytes(image)
+        if not image.is_dir():
+            # Before the imports that take seconds.
+            read_bytes(image)
         from accelir import pipeline
 
         coder = _codec(codec, settings)
+        asked: dict[str, Any] = {
+            "network": network,
+            "codec": coder,
+            "budget": budget,
+            "profile": profile,
+            "estimate": estimate,
+            "metadata": "strip" if strip else "keep",
+        }
+        if image.is_dir():
+            _encode_folder(image, output, workers, asked)
+            return
         target = output or _beside(image, coder.extensions[0], "-accelir")
         _protect(image, target)
         if target.suffix.lower() not in coder.extensions:
             raise typer.BadParameter(
                 f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
             )
-        encoded = pipeline.encode(
-            image,
-            network=network,
-            codec=coder,
-            budget=budget,
-            profile=profile,
-            estimate=estimate,
-            metadata="strip" if strip else "keep",
-        )
+        encoded = pipeline.encode(image, **asked)
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"
@@ -156,9 +167,13 @@ def profile(
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
+    from accelir.image import PICTURE_ENDINGS
+
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
     if not pictures:
-        raise typer.BadParameter(f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER")
+        raise typer.BadParameter(
+            f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
+        )
     for picture in pictures:
         _protect(picture, output)
     with plain_errors():
@@ -233,6 +248,26 @@ def demo(
             complain(reason)
         console.print()
         typer.echo(f"Picture: {shown.picture}")
+
+
+def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked: dict[str, Any]) -> None:
+    from accelir.batch import encode_many
+
+    if output is None:
+        raise typer.BadParameter("Say which folder the files go to.", param_hint="--output")
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file; name a folder.", param_hint="--output")
+    with progress() as tell:
+        results = encode_many(
+            folder, output, **asked, workers=workers, progress=lambda done, total: tell(done, total, "encoding")
+        )
+    failed = [result for result in results if result.error]
+    for result in failed:
+        complain(f"{result.source}: {result.error}")
+    total = sum(result.size for result in results)
+    typer.echo(f"{output}: {len(results) - len(failed)} of {len(results)} pictures, {total:,} bytes")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _codec(name: str, settings: list[str] | None) -> Codec:
