@@ -56,13 +56,19 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 
 def section() -> str:
     """All tables, with the commands that made their figures."""
-    quality = {task: found for task in TASKS if (found := _load(f"{task}.json"))}
+    # A family may be measured network by network: sr.json, and sr_f64.json beside it.
+    quality = [
+        (task, found)
+        for task in TASKS
+        for path in (RESULTS / f"{task}.json", *sorted(RESULTS.glob(f"{task}_f*.json")))
+        if (found := _load(path.name))
+    ]
     flops = {task: found for task in TASKS if (found := _load(f"flops_{task}.json"))}
-    rows = [row for task, found in quality.items() for row in _quality_rows(task, found)]
+    rows = [row for task, found in quality for row in _quality_rows(task, found)]
     savings = [_flops_row(task, found) for task, found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
-    commands = [found["command"] for found in (*quality.values(), *flops.values(), *peers.values())]
+    commands = [found["command"] for found in (*(found for _, found in quality), *flops.values(), *peers.values())]
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
     return QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *made])
 
