@@ -103,7 +103,7 @@ def _framed(pixels: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     height, width = pixels.shape[2:]
     first, last = max(start - 1, 0), min(stop + 1, height)
     shape = (1, 3, stop - start + 2, width + 2)
-    framed = torch.empty(shape).contiguous(memory_format=torch.channels_last)
+    framed = torch.empty(shape, memory_format=torch.channels_last)
     framed[:, :, :, 0 :: width + 1] = 127.5
     framed[:, :, : first - start + 1] = 127.5
     framed[:, :, last - start + 1 :] = 127.5
