@@ -117,6 +117,31 @@ class TestEncode:
         assert source.read_bytes() == before
         assert picture.with_name("photo-accelir.jpg").exists()
 
+    @needs_profile
+    def test_the_reference_makes_the_image_and_guides_for_several_networks(self, picture):
+        clean = picture.with_name("clean.png")
+        with Image.open(picture) as opened:
+            opened.resize((256, 192)).save(clean)
+        names = ["-n", "edsr-x4-f8", "-n", "edsr-x4-f16"]
+        result = run("encode", "--reference", clean, *names, "--like-quality", 75, "--passes", 6)
+        assert result.exit_code == 0, result.output
+        assert "following the reference" in result.stderr
+        guided = clean.with_suffix(".jpg")
+        with Image.open(guided) as opened:
+            assert opened.size == (64, 48)
+        plain = accelir.encode(
+            reference=clean, network=names[1::2], budget=accelir.LikeQuality(75), passes=0, metadata="strip"
+        )
+        assert guided.read_bytes() != plain.data
+
+    def test_the_reference_is_named_for_passes_and_for_no_image(self, picture):
+        assert run("encode", picture, "-n", "any", "--bytes", 1500, "--passes", 5).exit_code == 2
+        assert run("encode", "-n", "any", "--bytes", 1500).exit_code == 2
+        before = picture.read_bytes()
+        result = run("encode", "--reference", picture, "-n", "any", "--bytes", 1500, "-o", picture)
+        assert result.exit_code == 2
+        assert picture.read_bytes() == before
+
     def test_an_unknown_network_is_one_line(self, picture):
         assert_one_line(run("encode", picture, "-n", "edsr-x4-f61", "--bytes", 1500), 1, "edsr-x4-f61")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,11 +63,16 @@ def _options(
 
 @app.command()
 def encode(
-    image: Annotated[
-        Path,
-        typer.Argument(metavar="IMAGE", help="What the network will get: small, noisy or blurred; or a folder."),
+    network: Annotated[
+        list[str],
+        typer.Option("--network", "-n", help="The network that restores the image; may be repeated within one task."),
     ],
-    network: NetworkOption,
+    image: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGE", help="What the network will get, or a folder; by default made from --reference."
+        ),
+    ] = None,
     codec: CodecOption = "jpeg",
     settings: CodecSettings = None,
     size: Annotated[int | None, typer.Option("--bytes", min=1, help="Budget: at most this many bytes.")] = None,
@@ -83,6 +89,13 @@ def encode(
         str,
         typer.Option("--estimate", help="profile, measured, or a control: uniform, plain-mse, variance."),
     ] = "profile",
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="The clean original: networks run to come nearer to it.")
+    ] = None,
+    passes: Annotated[
+        int | None,
+        typer.Option("--passes", min=0, help="Forward and backward passes that they may take, all told."),
+    ] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out the colour profile, EXIF and XMP.")] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Pictures of a folder at a time; by default one a processor.")
@@ -90,35 +103,44 @@ def encode(
 ) -> None:
     """Encode IMAGE, or all of a folder, within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
+    source = image or reference
+    if source is None:
+        raise typer.BadParameter("Name an image, or --reference to make it from.", param_hint="IMAGE")
+    if passes is not None and reference is None:
+        raise typer.BadParameter("Name the --reference that passes follow.", param_hint="--passes")
     if estimate not in ESTIMATES:
         raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
     with plain_errors():
         from accelir.image import read_bytes
 
-        if not image.is_dir():
+        if not source.is_dir():
             # Before the imports that take seconds.
-            read_bytes(image)
+            read_bytes(source)
         from accelir import pipeline
 
         coder = _codec(codec, settings)
         asked: dict[str, Any] = {
-            "network": network,
+            "network": network if len(network) > 1 else network[0],
             "codec": coder,
             "budget": budget,
             "profile": profile,
             "estimate": estimate,
             "metadata": "strip" if strip else "keep",
         }
-        if image.is_dir():
-            _encode_folder(image, output, workers, asked)
+        if source.is_dir():
+            if reference is not None:
+                raise typer.BadParameter("A folder of pictures has no one original.", param_hint="--reference")
+            _encode_folder(source, output, workers, asked)
             return
-        target = output or _beside(image, coder.extensions[0], "-accelir")
+        target = output or _beside(source, coder.extensions[0], "-accelir")
         _protect(image, target)
+        _protect(reference, target)
         if target.suffix.lower() not in coder.extensions:
             raise typer.BadParameter(
                 f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
             )
-        encoded = pipeline.encode(image, **asked)
+        with progress() if reference is not None else nullcontext() as tell:
+            encoded = pipeline.encode(image, **asked, reference=reference, passes=passes, progress=tell)
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"

@@ -45,6 +45,8 @@ class Encoded:
         block_bits: float32 (rows, cols); ``overhead_bits + block_bits.sum(dtype=float) == 8 * len(data)``.
         block_bits_kind: Whether the codec counted ``block_bits`` or estimates them.
         media_type: For example ``"image/jpeg"``.
+        coefficient_error: float32 (rows, cols, K): the coefficients that the decoder will find less those that were
+            wanted, as `Codec.project` counts them. Only of what `Prepared.moved` wrote, else None.
     """
 
     data: bytes
@@ -56,6 +58,7 @@ class Encoded:
     block_bits: npt.NDArray[np.float32]
     block_bits_kind: Literal["exact", "estimated"]
     media_type: str = "application/octet-stream"
+    coefficient_error: npt.NDArray[np.float32] | None = None
 
     @property
     def bits_per_pixel(self) -> float:
@@ -109,6 +112,24 @@ class Prepared(ABC):
         """
         return len(self.write(levels, trim).data)
 
+    def moved(self, shift: npt.NDArray[np.float32]) -> Prepared:
+        """The same image with other coefficients to come near to: what guidance by a reference asks for.
+
+        Files that the result writes say their `Encoded.coefficient_error`. A codec may quantise them otherwise than
+        usual, since what its choices cost after restoration comes back to it in the next shift.
+
+        Args:
+            shift: float32 (rows, cols, K), finite: what is added to each coefficient of the image, as `Codec.project`
+                counts them.
+
+        Raises:
+            CodecError: The codec cannot be guided, or the shift has another shape.
+        """
+        raise CodecError(
+            f"{type(self).__name__} has no coefficients that a reference could move; encode with passes=0 to go "
+            "without guidance."
+        )
+
 
 class PreparedWithMetadata(Prepared):
     """Writes files that carry metadata; it counts among their overhead."""
@@ -132,6 +153,9 @@ class PreparedWithMetadata(Prepared):
         bare = self._prepared.write(levels, trim)
         data = self._codec.embed(bare.data, self._metadata)
         return replace(bare, data=data, overhead_bits=bare.overhead_bits + 8 * (len(data) - len(bare.data)))
+
+    def moved(self, shift: npt.NDArray[np.float32]) -> Prepared:
+        return PreparedWithMetadata(self._codec, self._prepared.moved(shift), self._metadata)
 
 
 class CodecOptions(BaseModel):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -17,17 +19,20 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
 from accelir.errors import InvalidInputError, PluginError, ProfileNotFoundError
+from accelir.guidance import PASSES, guide
 from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
 from accelir.metadata import Metadata
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
-from accelir.profiling.sensitivity import measure_sensitivity
+from accelir.profiling.sensitivity import mean_sensitivity, measure_sensitivity
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+    from accelir.profiling.profiler import Progress
 
 __all__ = ["MetadataWarning", "ProfileWarning", "encode", "profile_for", "restore"]
 
@@ -43,31 +48,42 @@ class MetadataWarning(UserWarning):
 def encode(
     image: ImageLike | None = None,
     *,
-    network: str | IRNetwork,
+    network: str | IRNetwork | Sequence[str | IRNetwork],
     codec: str | Codec = "jpeg",
     budget: Budget,
     profile: Profile | str | Path | None = None,
     estimate: str | Estimate = "profile",
     allocator: str | Allocator = "lagrangian",
     reference: ImageLike | None = None,
+    passes: int | None = None,
     metadata: Literal["keep", "strip"] = "keep",
+    progress: Progress | None = None,
 ) -> Encoded:
     """Encode an image for the network that will restore it.
+
+    With ``reference``, the clean original, encoding is *guided*: passes of the network tell how the file is to be
+    changed for the restored image to come nearer to it. The result never restores worse than the file made without,
+    for any of the networks named; see `accelir.guidance`.
 
     Args:
         image: What the network will get: a path, bytes, a PIL image, or uint8 (H, W, 3) or (H, W). None makes it
             from ``reference`` by the network's task.
-        network: A name or an instance.
+        network: A name or an instance; or several of one task, where it is not known which of them the receiver has.
+            Then sensitivities are their mean, and the first one's profile gives the rest.
         codec: A name or an instance.
         budget: `Bytes`, `BitsPerPixel` or `LikeQuality`; never exceeded.
-        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width. To a control
-            it only lends the codec's options that it found best.
+        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width. It is the
+            first network's where there are several. To a control it only lends the codec's options that it found best.
         estimate: ``"profile"`` (no network run), ``"measured"`` (a few backward passes), one of the controls
             ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
         allocator: A name or an instance.
-        reference: The clean original, for ``estimate="oracle"`` or to make ``image`` from.
+        reference: The clean original: guides, where ``estimate`` is no control; makes ``image`` where that is None; and
+            is what ``estimate="oracle"`` measures with.
+        passes: Forward and backward passes of the networks that the reference may take, all together. None for 40; for
+            0 beside a control, which the reference then does not guide. With 0 it never does.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
+        progress: Told (done, total, what) while a reference guides.
 
     Returns:
         The file and what is known of it.
@@ -76,12 +92,13 @@ def encode(
         BudgetError: No file of this codec is that small; says the smallest.
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
-        NotDifferentiableError: ``"measured"`` with a network without gradients.
-        CodecError: The codec cannot hold this image, or its metadata.
+        NotDifferentiableError: ``"measured"``, or guidance, with a network without gradients.
+        CodecError: The codec cannot hold this image, or its metadata, or cannot be guided.
         DecodeError: A path or bytes that are no picture.
-        InvalidInputError: An argument of the wrong kind.
+        InvalidInputError: An argument of the wrong kind, or a reference that does not belong to the image.
     """
-    net = registry.network(network)
+    nets = _networks(network)
+    net = nets[0]
     coder = registry.codec(codec)
     if not isinstance(estimate, Estimate) and estimate not in ("profile", "measured", *CONTROLS):
         raise InvalidInputError(
@@ -91,6 +108,10 @@ def encode(
         raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
     if metadata not in ("keep", "strip"):
         raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
+    if passes is not None and (type(passes) is not int or passes < 0):
+        raise InvalidInputError(f"passes is a whole number, 0 or more; got {passes!r}.")
+    if passes and reference is None:
+        raise InvalidInputError("passes= is for following a reference; give reference=, the clean original.")
     clean, kept = (None, Metadata()) if reference is None else read_image(reference)
     if image is None:
         if clean is None:
@@ -108,15 +129,27 @@ def encode(
             f"Codec {coder.name!r} keeps no metadata; the picture's is left out.", MetadataWarning, stacklevel=2
         )
         kept = Metadata()
+    if passes is None:
+        passes = PASSES if clean is not None and estimate not in CONTROLS else 0
+    if clean is not None and (passes or estimate == "oracle"):
+        clean = net.task.matching(clean, array)
     limit = budget.resolve(array, coder, kept)
     known = _find_profile(profile, estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.header.codec_options)
-    guess = _estimate(estimate, coder, net, array, clean, known)
+    guess = _estimate(estimate, coder, nets, array, clean, known)
     prepared: Prepared = coder.prepare(array, sensitivity=guess.sensitivity)
     if kept:
         prepared = PreparedWithMetadata(coder, prepared, kept)
-    return fit_budget(coder, prepared, guess, registry.allocator(allocator), limit)
+    chosen = registry.allocator(allocator)
+
+    def fit(wanted: Prepared) -> Encoded:
+        return fit_budget(coder, wanted, guess, chosen, limit)
+
+    encoded = fit(prepared)
+    if not passes or clean is None:
+        return encoded
+    return guide(coder, array, prepared, encoded, fit, nets, clean, guess.sensitivity, passes=passes, progress=progress)
 
 
 @overload
@@ -241,23 +274,40 @@ def _find_profile(
     return None
 
 
+def _networks(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRNetwork]:
+    several = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Sequence) else wanted
+    nets = [registry.network(each) for each in several]
+    if not nets:
+        raise InvalidInputError("encode() needs a network.")
+    for net in nets[1:]:
+        if net.task != nets[0].task:
+            raise InvalidInputError(
+                f"One file is encoded for networks of one task; {nets[0].name!r} is for {nets[0].task.name!r}, "
+                f"{net.name!r} for {net.task.name!r}."
+            )
+    return nets
+
+
 def _estimate(
     wanted: str | Estimate,
     codec: Codec,
-    network: IRNetwork,
+    networks: Sequence[IRNetwork],
     image: ImageArray,
     reference: ImageArray | None,
     profile: Profile | None,
 ) -> Estimate:
+    first = networks[0]
     if isinstance(wanted, Estimate):
         return wanted
-    if wanted == "profile" and profile is not None:
-        return profile.predict(image, codec)
     if wanted == "measured":
-        sensitivity = measure_sensitivity(codec, network, image)
-        base = profile.predict(image, codec) if profile else control_estimate("uniform", codec, network, image, None)
-        return Estimate(base.groups, base.curves, sensitivity)
-    return control_estimate(wanted, codec, network, image, reference)
+        base = profile.predict(image, codec) if profile else control_estimate("uniform", codec, first, image, None)
+        measured = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
+        return replace(base, sensitivity=measured)
+    if wanted == "profile" and profile is not None:
+        estimate = profile.predict(image, codec)
+        others = [profile_for(codec, network).predict(image, codec).sensitivity for network in networks[1:]]
+        return replace(estimate, sensitivity=mean_sensitivity([estimate.sensitivity, *others]))
+    return control_estimate(wanted, codec, first, image, reference)
 
 
 @functools.lru_cache(maxsize=16)

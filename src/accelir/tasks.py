@@ -43,6 +43,27 @@ class Task(ABC):
         height, width = reference.shape[:2]
         return reference[: height - height % self.scale, : width - width % self.scale]
 
+    def matching(self, reference: Array, image: Array) -> Array:
+        """The part of a reference that the restored ``image`` is held against.
+
+        Args:
+            reference: uint8 (H, W, 3) or (H, W): the clean original.
+            image: uint8: the network's input.
+
+        Returns:
+            uint8 of the restored image's shape.
+
+        Raises:
+            InvalidInputError: The reference does not belong to the image.
+        """
+        clean = self.crop(reference)
+        if clean.shape != (image.shape[0] * self.scale, image.shape[1] * self.scale, *image.shape[2:]):
+            raise InvalidInputError(
+                f"The reference of shape {reference.shape} does not belong to an image of shape {image.shape} at scale "
+                f"{self.scale}."
+            )
+        return clean
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 

@@ -39,14 +39,8 @@ def control_estimate(
         if reference is None:
             raise InvalidInputError('estimate="oracle" needs reference=, the clean original.')
         sensitivity = measure_sensitivity(codec, network, image) if network.differentiable else None
-        clean = network.task.crop(reference)
-        scale = network.task.scale
-        if clean.shape != (image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]):
-            raise InvalidInputError(
-                f"The reference of shape {reference.shape} does not belong to an image of shape {image.shape} at scale "
-                f"{scale}."
-            )
-        side = codec.block(image) * scale
+        clean = network.task.matching(reference, image)
+        side = codec.block(image) * network.task.scale
         samples = measure_blocks(
             codec,
             codec.prepare(image, sensitivity=sensitivity),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,18 +11,29 @@ import torch
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, channels_last, fast_dtype
+from accelir.network import IRNetwork, Span, channels_last, fast_dtype
 
-__all__ = ["measure_sensitivity", "pull_backs", "sensitivity_from_gradients", "smooth_over_blocks"]
+__all__ = [
+    "mean_sensitivity",
+    "measure_sensitivity",
+    "pull_back",
+    "pull_backs",
+    "sensitivity_from_gradients",
+    "smooth_over_blocks",
+]
 
 Gradients = npt.NDArray[np.float32]
+Cotangent = Callable[[torch.Tensor, Span, Span], torch.Tensor]
+
+PROBES = 5
+"""Random vectors that a sensitivity is measured with."""
 
 PATCH = 384
 """Side of the parts in which large images are differentiated."""
 
 
 def measure_sensitivity(
-    codec: Codec, network: IRNetwork, image: ImageArray, *, probes: int = 5, seed: int = 0
+    codec: Codec, network: IRNetwork, image: ImageArray, *, probes: int = PROBES, seed: int = 0
 ) -> Sensitivity | None:
     """Restored squared error per unit of squared error in each coefficient, without ground truth.
 
@@ -46,21 +59,66 @@ def measure_sensitivity(
     return sensitivity_from_gradients(codec, pull_backs(network, image, probes=probes, seed=seed))
 
 
-def pull_backs(network: IRNetwork, image: ImageArray, *, probes: int = 5, seed: int = 0) -> Gradients:
+def pull_backs(network: IRNetwork, image: ImageArray, *, probes: int = PROBES, seed: int = 0) -> Gradients:
     """J^T z for random vectors z of -1 and +1: float32 (probes, H, W, 3) or (probes, H, W), the image's shape.
+
+    Raises:
+        NotDifferentiableError: The network has no gradients.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+    def signs(restored: torch.Tensor, rows: Span, columns: Span) -> torch.Tensor:
+        return torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1).to(restored.device)
+
+    gradients = np.stack([pull_back(network, colour, signs) for _ in range(probes)])
+    return gradients if image.ndim == 3 else gradients.sum(axis=3)
+
+
+def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> Gradients:
+    """J^T z for one z, tile by tile: memory is bounded by the tile.
+
+    Every output pixel counts once: each tile's z lives on its own outputs, and its gradient is added wherever those
+    outputs look.
+
+    Args:
+        network: Differentiable.
+        colour: uint8 (H, W, 3): the network's input.
+        cotangent: z for a tile: gets what the network made of it, float (1, 3, h, w) in 0..1, and the rows and columns
+            of the input that it belongs to; returns a tensor of that shape on that device.
+
+    Returns:
+        float32 (H, W, 3).
 
     Raises:
         NotDifferentiableError: The network has no gradients.
     """
     if not network.differentiable:
         raise NotDifferentiableError(
-            f"Network {network.name!r} cannot be differentiated, so its sensitivity cannot be measured. "
-            'Use estimate="profile".'
+            f"Network {network.name!r} cannot be differentiated: its sensitivity cannot be measured, and no reference "
+            'can guide. Use estimate="profile", and passes=0 with a reference.'
         )
-    generator = torch.Generator().manual_seed(seed)
-    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-    gradients = np.stack([_pull_back(network, colour, generator) for _ in range(probes)])
-    return gradients if image.ndim == 3 else gradients.sum(axis=3)
+    height, width = colour.shape[:2]
+    gradient = np.zeros(colour.shape, np.float32)
+    scale = network.task.scale
+    device = network.device
+    bfloat16 = fast_dtype(device) is torch.bfloat16
+    for module in network.modules:
+        channels_last(module.eval())
+    for rows, columns in network.tiles(height, width, PATCH):
+        part = torch.from_numpy(np.array(colour[rows.outer, columns.outer])).to(device)
+        batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
+        batch.requires_grad_(True)
+        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            restored = network.forward(batch)
+        network.check_output(batch, restored)
+        restored = restored.float()
+        inside = (..., rows.within(scale), columns.within(scale))
+        weights = torch.zeros_like(restored)
+        weights[inside] = cotangent(restored.detach()[inside], rows, columns)
+        (pulled,) = torch.autograd.grad(restored, batch, weights)
+        gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
+    return gradient
 
 
 def sensitivity_from_gradients(codec: Codec, gradients: Gradients) -> Sensitivity | None:
@@ -74,6 +132,12 @@ def sensitivity_from_gradients(codec: Codec, gradients: Gradients) -> Sensitivit
     return None if total is None else smooth_over_blocks(total / np.float32(len(gradients)))
 
 
+def mean_sensitivity(sensitivities: Sequence[Sensitivity | None]) -> Sensitivity | None:
+    """What an error costs on average over several networks; None where one of them tells nothing."""
+    known = [each for each in sensitivities if each is not None]
+    return np.mean(known, axis=0, dtype=np.float32) if len(known) == len(sensitivities) else None
+
+
 def smooth_over_blocks(sensitivity: Sensitivity) -> Sensitivity:
     """Average each block with its neighbours, weights 1-2-1 both ways, edges replicated."""
     for axis in (0, 1):
@@ -83,30 +147,3 @@ def smooth_over_blocks(sensitivity: Sensitivity) -> Sensitivity:
         left, middle, right = (padded.take(range(start, start + length), axis=axis) for start in range(3))
         sensitivity = (left + 2 * middle + right) / np.float32(4)
     return sensitivity
-
-
-def _pull_back(network: IRNetwork, colour: ImageArray, generator: torch.Generator) -> Gradients:
-    """J^T z for one random z: float32 (H, W, 3)."""
-    height, width = colour.shape[:2]
-    gradient = np.zeros(colour.shape, np.float32)
-    scale = network.task.scale
-    device = network.device
-    bfloat16 = fast_dtype(device) is torch.bfloat16
-    for module in network.modules:
-        channels_last(module.eval())
-    # Every output pixel is probed once: each tile's z lives on its own outputs, and its gradient is added wherever
-    # those outputs look.
-    for rows, columns in network.tiles(height, width, PATCH):
-        part = torch.from_numpy(np.array(colour[rows.outer, columns.outer])).to(device)
-        batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
-        batch.requires_grad_(True)
-        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network.forward(batch)
-        network.check_output(batch, restored)
-        restored = restored.float()
-        signs = torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1)
-        inside = torch.zeros_like(signs)
-        inside[:, :, rows.within(scale), columns.within(scale)] = 1
-        (pulled,) = torch.autograd.grad(restored, batch, (signs * inside).to(device))
-        gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
-    return gradient

@@ -325,6 +325,40 @@ def check_project(codec: Codec) -> None:
         require(small == large, "only the ratios of sensitivities count")
 
 
+@_suite.check
+def check_moved(codec: Codec) -> None:
+    """Coefficients that are moved along a gradient move the pixels along it; the prepared image stays as it was."""
+    for gray in (False, True):
+        image = picture(40, 56, gray=gray)
+        gradient = np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+        middle = len(codec.levels) // 2
+        prepared = codec.prepare(image)
+        usual = prepared.write(middle)
+        require(usual.coefficient_error is None, "coefficient_error is only said of what moved() writes")
+        shift = codec.project(gradient)
+        if shift is None:
+            raises(
+                CodecError,
+                "moved() of a codec without coefficients",
+                partial(prepared.moved, np.zeros((1, 1, 1), np.float32)),
+            )
+            raise SkipTest("this codec has no coefficients")
+        try:
+            still = prepared.moved(np.zeros_like(shift)).write(middle)
+        except CodecError as error:
+            raise SkipTest("this codec cannot be guided") from error
+        moved = prepared.moved(40 * shift).write(middle)
+        for encoded in (still, moved):
+            _require_bits_add_up(encoded, shift.shape[:2])
+            away = encoded.coefficient_error
+            require(away is not None and away.shape == shift.shape, f"coefficient_error has the shape {shift.shape}")
+            require(away is not None and away.dtype == np.float32, "coefficient_error is float32")
+        before, after = (codec.decode(encoded.data).astype(np.float32) for encoded in (still, moved))
+        require(float(((after - before) * gradient).sum()) > 0, "pixels move against the coefficients that are wanted")
+        require(prepared.write(middle).data == usual.data, "moved() changes what the prepared image writes")
+        raises(CodecError, "a shift of another shape", partial(prepared.moved, shift[:-1]))
+
+
 def _require_bits_add_up(encoded: Encoded, grid: tuple[int, ...]) -> None:
     bits = encoded.block_bits
     require(bits.shape == grid, f"block_bits has the shape of the blocks, {grid}; got {bits.shape}")

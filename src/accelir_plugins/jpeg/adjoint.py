@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accelir_plugins.jpeg.transform import DCT, Layout, Subsampling, layout
 
-__all__ = ["TO_RGB", "coefficient_norms", "convert", "of_units", "project"]
+__all__ = ["TO_RGB", "coefficient_norms", "convert", "of_blocks", "of_units", "project"]
 
 Plane = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ def project(gradient: npt.NDArray[np.float32], subsampling: Subsampling) -> npt.
         if across < form.horizontal:
             plane = _halve_rows(plane.T, filtered).T
         parts.append(_blocks(_padded(plane, 8 * rows * down, 8 * columns * across), across, down))
-    return _of_blocks(np.concatenate(parts, axis=2), form)
+    return of_blocks(np.concatenate(parts, axis=2), form)
 
 
 @cache
@@ -104,7 +104,7 @@ def convert(sensitivity: npt.NDArray[np.float32], source: Layout, wanted: Layout
     fine = np.pad(fine, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     fine = fine.reshape(rows, down, columns, across, -1).transpose(0, 2, 1, 3, 4)
     luma = fine[..., :64].reshape(rows, columns, -1)
-    return _of_blocks(np.concatenate([luma, fine[..., 64:].sum(axis=(2, 3))], axis=2), wanted)
+    return of_blocks(np.concatenate([luma, fine[..., 64:].sum(axis=(2, 3))], axis=2), wanted)
 
 
 def of_units(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.float32]:
@@ -121,7 +121,7 @@ def of_units(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.fl
     return split.reshape(form.block_rows * form.stacked, form.columns, -1)[: form.rows]
 
 
-def _of_blocks(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.float32]:
+def of_blocks(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.float32]:
     """The inverse of `of_units`, for as many rows of units as fill the last blocks."""
     stacks = values.reshape(form.block_rows, form.stacked, form.columns, -1).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(stacks.reshape(form.block_rows, form.columns, -1))

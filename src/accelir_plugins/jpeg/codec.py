@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,6 +25,8 @@ __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
 # libjpeg opens no larger side, although the format could hold 65535.
 _LARGEST_SIDE = 65500
+# Eight times the orthonormal DCT of samples from -128 to 127.
+_LARGEST_COEFFICIENT = 8 * 1024 - 1
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
 # How much coarser than the finest step of the map the file's table may be: a block can be made coarser than its table
@@ -31,6 +34,7 @@ _LEVELS_PER_OCTAVE = 4
 _TABLE_OVER_FINEST = 2**0.5
 # At high rates the error is step^2 / 12 per coefficient, so a bit more saves 2 ln 2 * step^2 / 12.
 _SLOPE = np.log(2) / 6
+_ROW_MAJOR = np.argsort(transform.ZIGZAG)
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
 
@@ -44,6 +48,8 @@ class JpegOptions(CodecOptions):
             ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
+        guided_rdo: The same where a reference guides. What zeroing costs after restoration then comes back in the
+            coefficients that are wanted, so that lambda need not be held down for it, and ``zeroing`` counts as 1.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
         shape: Steps are proportional to sensitivity^(-shape / 2); only for "shaped".
         trust: Errors weigh sensitivity^trust * norm^(1 - trust), the norm being what they cost without a network.
@@ -58,6 +64,7 @@ class JpegOptions(CodecOptions):
     restart_interval: int = Field(default=0, ge=0)
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
+    guided_rdo: float = Field(default=0.15, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
     shape: float = Field(default=1.0, ge=0, le=4)
     trust: float = Field(default=1.0, ge=0, le=2)
@@ -204,6 +211,9 @@ class JpegPrepared(Prepared):
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
+        self._rdo = codec.options.rdo
+        self._zeroing = codec.options.zeroing
+        self._guided = False
         self.foresees = len(self.coefficients) >= ENOUGH
 
     @cached_property
@@ -218,7 +228,7 @@ class JpegPrepared(Prepared):
         tables, lagrangians = self._plan(self._codec.level_map(self._image, levels), trim)
         if lagrangians.any():
             costs, own = self._costs(tables, lagrangians), lagrangians[sample.units]
-            zeroing = self._codec.options.zeroing
+            zeroing = self._zeroing
             quantised = quantise.optimise(sample.coefficients, sample.weights, own, tables, sample.form, costs, zeroing)
         else:
             quantised = quantise.round_all(sample.coefficients, tables, sample.form)
@@ -252,7 +262,36 @@ class JpegPrepared(Prepared):
             block_bits=block_bits.astype(np.float32),
             block_bits_kind="exact",
             media_type=self._codec.media_type,
+            coefficient_error=self._coefficient_error(quantised, tables) if self._guided else None,
         )
+
+    def moved(self, shift: npt.NDArray[np.float32]) -> JpegPrepared:
+        """See `Prepared.moved`: ``shift`` is in units of the orthonormal DCT, row-major."""
+        expected = (self.form.block_rows, self.form.columns, self.form.coefficients)
+        if np.shape(shift) != expected:
+            raise CodecError(f"The coefficients of this image have shape {expected}; got {np.shape(shift)}.")
+        ordered = adjoint.of_units(shift, self.form).reshape(self.coefficients.shape)[:, :, transform.ZIGZAG]
+        wanted = np.clip(np.rint(self.coefficients + 8 * ordered), -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT)
+        other = copy.copy(self)
+        other.coefficients = wanted.astype(np.int16)
+        other._guided = True
+        # What zeroing costs comes back in the shift.
+        other._rdo, other._zeroing = self._codec.options.guided_rdo, 1.0
+        # That of the coefficients before they were moved.
+        other.__dict__.pop("_sample", None)
+        return other
+
+    def _coefficient_error(
+        self, quantised: npt.NDArray[np.int16], tables: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """See `Encoded.coefficient_error`; 0 in blocks that only fill up units."""
+        steps = tables[np.minimum(self.form.component_of_part, 1)]
+        error = quantised * steps - self.coefficients / 8
+        error[~self.form.real] = 0
+        form = self.form
+        units = np.zeros((form.stacked * form.block_rows, form.columns, form.coefficients // form.stacked), np.float32)
+        units[: form.rows] = error[:, :, _ROW_MAJOR].reshape(form.rows, form.columns, -1)
+        return adjoint.of_blocks(units, form)
 
     def quantise(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """The levels of all coefficients and the tables of the file.
@@ -268,14 +307,14 @@ class JpegPrepared(Prepared):
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
         costs = self._costs(tables, lagrangians)
-        zeroing = self._codec.options.zeroing
+        zeroing = self._zeroing
         return quantise.optimise(
             self.coefficients, self.weights, lagrangians, tables, self.form, costs, zeroing
         ), tables
 
     def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> Costs:
         """What bits are counted with: from the image itself, or from a sample of a large one."""
-        zeroing = self._codec.options.zeroing
+        zeroing = self._zeroing
         if not self.foresees:
             return quantise.learn_costs(self.coefficients, self.weights, lagrangians, tables, self.form, zeroing)
         sample = self._sample
@@ -302,7 +341,7 @@ class JpegPrepared(Prepared):
         # Up to the table's own step lambda is the option's share of step^2. Beyond it the block has to become coarser
         # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
         coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
-        lagrangians = options.rdo * np.minimum(steps, table_step) ** 2 + max(options.rdo, _SLOPE) * coarser
+        lagrangians = self._rdo * np.minimum(steps, table_step) ** 2 + max(self._rdo, _SLOPE) * coarser
         return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
 
 

@@ -1,0 +1,175 @@
+"""Guidance: the encoder works with the restored error itself, where the sender holds the clean original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from accelir.codec import Codec, Encoded, Prepared, Sensitivity
+from accelir.errors import BudgetError, CodecError
+from accelir.image import ImageArray
+from accelir.network import IRNetwork, Span
+from accelir.profiling.sensitivity import PROBES, mean_sensitivity, measure_sensitivity, pull_back
+
+if TYPE_CHECKING:
+    from accelir.profiling.profiler import Progress
+
+__all__ = ["PASSES", "guide", "restored_error"]
+
+PASSES = 40
+"""Forward and backward passes of the network that a reference is followed for, unless the caller says otherwise."""
+
+FIRST_SHARE = 0.2
+"""How much of the way to each new target the wanted coefficients go, at first."""
+
+SLOWER, FASTER = 0.7, 1.05
+"""What that is multiplied by after a file that restored worse than the one before, and after another."""
+
+LEAST_CURVATURE = 0.5
+"""Sensitivities below this part of their mean are not trusted to divide by."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def guide(
+    codec: Codec,
+    image: ImageArray,
+    prepared: Prepared,
+    start: Encoded,
+    fit: Callable[[Prepared], Encoded],
+    networks: Sequence[IRNetwork],
+    reference: ImageArray,
+    sensitivity: Sensitivity | None,
+    *,
+    passes: int = PASSES,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Look for a file that restores better than ``start``, as the clean original tells.
+
+    Minimises the restored squared error + lambda * bits over the coefficients that the file holds. Near a file whose
+    coefficients are q, the error is taken for a parabola in each of them: its slope G comes from one backward pass, its
+    curvature 2 s from the sensitivity s. The parabola's lowest point q - G / (2 s) is where the coefficient would be
+    best, given the *rounding errors of all others*, so it is what the codec's rate-distortion optimal quantisation
+    is asked to come near to. Aiming there at once would overshoot, for all coefficients move together; so the wanted
+    coefficients go only a share of the way, a smaller one whenever the last file restored worse than the one before.
+
+    That is damped Jacobi iteration, with the codec's quantiser in the loop where Daubechies, Defrise and De Mol
+    (Communications on Pure and Applied Mathematics 57, 2004, section 2) have shrinkage. To spend passes of a network on
+    each image when encoding is the idea of Campos et al. (CVPR Workshops 2019), whose codec is learned; to make a small
+    image for the network that will enlarge it, of Kim et al. (ECCV 2018).
+
+    The best file seen wins, where with several networks the one that gains least counts. It is held against ``start``
+    with `IRNetwork.restore` in the end, so that the result never restores worse for any of them.
+
+    Args:
+        codec: Decodes and projects.
+        image: uint8 (H, W, 3) or (H, W): what is encoded.
+        prepared: The same; its `Prepared.moved` writes.
+        start: The file to be better than.
+        fit: Writes the best file within the budget.
+        networks: That will restore it, all of one task.
+        reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale).
+        sensitivity: float32 (rows, cols, K): the networks' mean; None to measure it, which takes a few of the passes.
+        passes: Forward and backward passes, at most; those of all networks together.
+        progress: Told (done, total, what).
+
+    Returns:
+        ``start`` or a better file that fits.
+
+    Raises:
+        NotDifferentiableError: A network has no gradients.
+        CodecError: The codec cannot be guided.
+    """
+    if sensitivity is None:
+        passes -= PROBES * len(networks)
+        sensitivity = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
+    if sensitivity is None or codec.project(np.zeros_like(image, dtype=np.float32)[:1, :1]) is None:
+        raise CodecError(f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0.")
+    # One is for holding the result against the start.
+    steps = passes // len(networks) - 1
+    usual = [_squared_error(network, codec, start, reference) for network in networks]
+    if steps < 1 or not all(usual):
+        return start
+    curvature = 2 * np.maximum(sensitivity, np.float32(LEAST_CURVATURE) * sensitivity.mean() + np.float32(1e-12))
+    # Sensitivities count the error in R, G and B, which in gray are one.
+    curvature /= np.float32(1 if image.ndim == 3 else 3)
+    shift = np.zeros_like(sensitivity)
+    best, least, last = start, 0.0, np.inf
+    share = FIRST_SHARE
+    for step in range(steps):
+        if progress is not None:
+            progress(step, steps, "following the reference")
+        try:
+            encoded = fit(prepared.moved(shift))
+        except BudgetError:
+            break
+        pixels = codec.decode(encoded.data)
+        errors, gradients = zip(*(restored_error(network, pixels, reference) for network in networks), strict=True)
+        change = max(float(np.log(error / before)) for error, before in zip(errors, usual, strict=True))
+        if change < least:
+            best, least = encoded, change
+        if step:
+            share = min(share * (SLOWER if change > last else FASTER), 1.0)
+        last = change
+        slope, off = codec.project(np.mean(gradients, axis=0)), encoded.coefficient_error
+        if slope is None or off is None:
+            raise CodecError(f"Codec {codec.name!r} moves coefficients but does not say how far it came.")
+        shift += np.float32(share) * (off - slope / curvature)
+    if progress is not None:
+        progress(steps, steps, "following the reference")
+    if best is start:
+        return start
+    checked = [_squared_error(network, codec, best, reference) for network in networks]
+    return best if all(now <= before for now, before in zip(checked, usual, strict=True)) else start
+
+
+def restored_error(
+    network: IRNetwork, image: ImageArray, reference: ImageArray
+) -> tuple[float, npt.NDArray[np.float32]]:
+    """The squared error of a restored image, and its slope: one forward and backward pass, in bounded memory.
+
+    Args:
+        network: Differentiable.
+        image: uint8 (H, W, 3) or (H, W): its input.
+        reference: uint8 of the restored image's shape.
+
+    Returns:
+        The error summed over all samples (0..255), as after rounding to uint8; and float32 of the image's shape, the
+        derivative of the error, as before rounding, by each sample of the input.
+
+    Raises:
+        NotDifferentiableError: The network has no gradients.
+    """
+    scale = network.task.scale
+    total = 0.0
+
+    def cotangent(restored: torch.Tensor, rows: Span, columns: Span) -> torch.Tensor:
+        nonlocal total
+        wanted = torch.from_numpy(np.array(reference[rows.scaled(scale), columns.scaled(scale)])).to(restored.device)
+        values = restored * 255
+        clipped = values.clamp(0, 255)
+        if reference.ndim == 2:
+            luma = torch.tensor(_LUMA, device=restored.device).view(1, 3, 1, 1)
+            error = (clipped * luma).sum(dim=1, keepdim=True) - wanted
+            rounded = (clipped.round() * luma).sum(dim=1, keepdim=True).round() - wanted
+            slope = 2 * error * luma
+        else:
+            wanted = wanted.permute(2, 0, 1)[None]
+            rounded = clipped.round() - wanted
+            slope = 2 * (clipped - wanted)
+        total += float((rounded.double() ** 2).sum())
+        # Beyond black and white nothing changes.
+        return torch.where(values == clipped, slope, 0.0)
+
+    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    gradient = pull_back(network, colour, cotangent)
+    return total, gradient if image.ndim == 3 else gradient.sum(axis=2)
+
+
+def _squared_error(network: IRNetwork, codec: Codec, encoded: Encoded, reference: ImageArray) -> float:
+    restored = network.restore(codec.decode(encoded.data))
+    return float(((restored.astype(np.float64) - reference) ** 2).sum())

@@ -1,0 +1,210 @@
+"""Guidance by the clean original: it pays, it keeps its promises, and it says plainly where it cannot."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+import accelir
+from accelir.guidance import restored_error
+from accelir.metrics import psnr_rgb
+
+SIZE = accelir.LikeQuality(75)
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    from sklearn.datasets import load_sample_image
+
+    return np.ascontiguousarray(load_sample_image("china.jpg")[160:352, 200:456])
+
+
+@pytest.fixture(scope="module")
+def small(clean) -> np.ndarray:
+    return accelir.SuperResolution(4).degrade(clean, np.random.default_rng(0))
+
+
+def gain(guided: bytes, plain: bytes, network: str, reference: np.ndarray) -> float:
+    """In dB."""
+    after, before = (np.array(accelir.restore(data, network=network)) for data in (guided, plain))
+    return psnr_rgb(after, reference) - psnr_rgb(before, reference)
+
+
+class Linear(accelir.IRNetwork):
+    """Doubles contrast: its error and slope are known by hand."""
+
+    name = family = "linear"
+    width = 1
+    task = accelir.Deblur()
+    receptive_field = 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (20, 30)])
+def test_the_slope_of_the_restored_error_is_right(shape) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 128, shape, dtype=np.uint8)
+    reference = rng.integers(0, 256, shape, dtype=np.uint8)
+    error, slope = restored_error(Linear(), image, reference)
+    away = 2.0 * image - reference
+    assert error == pytest.approx((away**2).sum(), rel=1e-6)
+    np.testing.assert_allclose(slope, 4 * away, rtol=1e-4, atol=1e-2)
+
+
+def test_beyond_black_and_white_nothing_has_a_slope() -> None:
+    image = np.full((8, 8, 3), 200, np.uint8)
+    error, slope = restored_error(Linear(), image, np.full((8, 8, 3), 250, np.uint8))
+    assert error == 25 * image.size
+    assert not slope.any()
+
+
+@pytest.mark.parametrize(
+    ("network", "quality", "least"), [("edsr-x4-f8", 50, 0.1), ("edsr-x4-f8", 90, 0.1), ("dncnn-s25-f8", 20, 0.1)]
+)
+def test_it_pays_at_equal_bytes(network, quality, least, clean) -> None:
+    net = accelir.network(network)
+    reference = clean if net.task.scale > 1 else clean[:96, :128]
+    image = net.task.degrade(reference, np.random.default_rng(0))
+    budget = accelir.LikeQuality(quality)
+    plain = accelir.encode(image, network=net, budget=budget)
+    guided = accelir.encode(image, network=net, budget=budget, reference=reference, passes=16)
+    assert len(guided.data) <= budget.resolve(image, accelir.codec("jpeg"))
+    assert gain(guided.data, plain.data, network, reference) > least
+    with Image.open(io.BytesIO(guided.data)) as opened:
+        assert (opened.format, opened.size) == ("JPEG", image.shape[1::-1])
+    assert 8 * len(guided.data) == pytest.approx(guided.overhead_bits + guided.block_bits.sum(dtype=float))
+
+
+def test_each_of_several_networks_gains(clean, small) -> None:
+    names = ["edsr-x4-f8", "edsr-x4-f16"]
+    plain = accelir.encode(small, network=names, budget=SIZE)
+    guided = accelir.encode(small, network=names, budget=SIZE, reference=clean, passes=16)
+    assert min(gain(guided.data, plain.data, name, clean) for name in names) > 0.05
+
+
+def test_the_reference_alone_makes_the_image_and_guides(clean, small) -> None:
+    alone = accelir.encode(reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)
+    both = accelir.encode(small, reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)
+    assert alone.data == both.data
+    assert alone.data != accelir.encode(small, network="edsr-x4-f8", budget=SIZE).data
+
+
+def test_without_passes_nothing_is_followed(clean, small) -> None:
+    plain = accelir.encode(small, network="edsr-x4-f8", budget=SIZE).data
+    for passes in (0, 1):
+        assert accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean, passes=passes).data == plain
+    control = {"network": "edsr-x4-f8", "budget": SIZE, "estimate": "plain-mse"}
+    assert accelir.encode(small, reference=clean, **control).data == accelir.encode(small, **control).data, (
+        "a control knows nothing of the reference"
+    )
+
+
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+def test_every_subsampling_is_guided(subsampling, clean, small) -> None:
+    codec = accelir.codec("jpeg", subsampling=subsampling)
+    plain = accelir.encode(small[:41, :50], network="edsr-x4-f8", codec=codec, budget=SIZE)
+    guided = accelir.encode(
+        small[:41, :50], network="edsr-x4-f8", codec=codec, budget=SIZE, reference=clean[:164, :200], passes=8
+    )
+    assert gain(guided.data, plain.data, "edsr-x4-f8", clean[:164, :200]) > 0.05
+
+
+def test_gray_is_guided_and_stays_gray(clean, small) -> None:
+    gray, reference = (np.array(Image.fromarray(picture).convert("L")) for picture in (small, clean))
+    plain = accelir.encode(gray, network="edsr-x4-f8", budget=SIZE)
+    guided = accelir.encode(gray, network="edsr-x4-f8", budget=SIZE, reference=reference, passes=12)
+    assert accelir.codec("jpeg").decode(guided.data).ndim == 2
+    assert gain(guided.data, plain.data, "edsr-x4-f8", reference) > 0.05
+
+
+def test_metadata_stays_and_counts(clean, small) -> None:
+    picture = Image.fromarray(small)
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.info["icc_profile"] = icc
+    guided = accelir.encode(picture, network="edsr-x4-f8", budget=accelir.Bytes(2500), reference=clean, passes=4)
+    assert len(guided.data) <= 2500
+    assert Image.open(io.BytesIO(guided.data)).info["icc_profile"] == icc
+
+
+def test_the_same_call_gives_the_same_bytes_and_tells_its_progress(clean, small) -> None:
+    told = []
+
+    def encode(**more) -> bytes:
+        return accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean, passes=5, **more).data
+
+    assert encode(progress=lambda done, total, what: told.append((done, total, what))) == encode()
+    assert [done for done, _, _ in told] == [0, 1, 2, 3, 4]
+    assert {total for _, total, _ in told} == {4}
+
+
+def test_a_network_that_nothing_helps_gets_the_plain_file(small) -> None:
+    class Constant(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0 * x + 0.5
+
+    estimate = accelir.profile_for("jpeg", "edsr-x4-f8").predict(small, accelir.codec("jpeg"))
+    call = {"network": Constant(), "budget": SIZE, "estimate": estimate}
+    plain = accelir.encode(small, **call)
+    assert accelir.encode(small, reference=255 - small, passes=4, **call).data == plain.data
+
+
+class TestWhereItCannot:
+    def test_a_reference_of_another_shape(self, clean, small) -> None:
+        with pytest.raises(accelir.InvalidInputError, match=r"reference of shape .* does not belong"):
+            accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean[:-40])
+
+    def test_a_network_without_gradients(self, clean, small) -> None:
+        network = accelir.network("edsr-x4-f8")
+        network.differentiable = False
+        with pytest.raises(accelir.NotDifferentiableError, match="passes=0"):
+            accelir.encode(small, network=network, budget=SIZE, reference=clean)
+        assert accelir.encode(small, network=network, budget=SIZE, reference=clean, passes=0).data
+
+    def test_networks_of_several_tasks(self, small) -> None:
+        with pytest.raises(accelir.InvalidInputError, match="one task"):
+            accelir.encode(small, network=["edsr-x4-f8", "dncnn-s25-f8"], budget=SIZE)
+
+    def test_no_network(self, small) -> None:
+        with pytest.raises(accelir.InvalidInputError, match="needs a network"):
+            accelir.encode(small, network=[], budget=SIZE)
+
+    @pytest.mark.parametrize("passes", [-1, 2.0, True, "many"])
+    def test_passes_that_are_no_number(self, passes, clean, small) -> None:
+        with pytest.raises(accelir.InvalidInputError, match="passes"):
+            accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean, passes=passes)
+
+    def test_passes_without_a_reference(self, small) -> None:
+        with pytest.raises(accelir.InvalidInputError, match="reference="):
+            accelir.encode(small, network="edsr-x4-f8", budget=SIZE, passes=10)
+
+    @pytest.mark.parametrize("hidden", ["project", "moved"])
+    def test_a_codec_that_moves_no_coefficients(self, hidden, clean, small, monkeypatch) -> None:
+        codec = accelir.codec("jpeg")
+        if hidden == "project":
+            monkeypatch.setattr(type(codec), "project", accelir.Codec.project)
+        else:
+            prepared = type(codec.prepare(small))
+            monkeypatch.setattr(prepared, "moved", accelir.Prepared.moved)
+        with pytest.raises(accelir.CodecError, match="passes=0"):
+            accelir.encode(small, network="edsr-x4-f8", codec=codec, budget=SIZE, reference=clean)
+
+
+def test_a_jpeg_says_how_far_it_came() -> None:
+    """In gray, decoding is an orthonormal transform: what came of the shift can be read from the pixels."""
+    codec = accelir.codec("jpeg")
+    rng = np.random.default_rng(0)
+    image = rng.integers(90, 160, (24, 32), dtype=np.uint8)
+    prepared = codec.prepare(image)
+    shift = rng.normal(0, 4, codec.project(np.zeros(image.shape, np.float32)).shape).astype(np.float32)
+    encoded = prepared.moved(shift).write(12)
+    moved = codec.project(codec.decode(encoded.data).astype(np.float32) - image)
+    assert encoded.coefficient_error is not None
+    # The pixels are rounded.
+    np.testing.assert_allclose(moved, shift + encoded.coefficient_error, atol=1.6)
+    assert prepared.write(12).coefficient_error is None
