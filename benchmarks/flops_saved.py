@@ -10,6 +10,7 @@ log(FLOPs), 0 where none reaches P. Beside it the saving with Pillow's file in b
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,8 @@ def main(
     task: Annotated[str | None, typer.Option(help="sr, denoise or deblur; all by default.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs; all by default.")] = None,
     reuse: Annotated[
-        Path | None, typer.Option(help="Results of main_job.py: the networks that it measured are not run again.")
+        list[Path] | None,
+        typer.Option(help="Results of main_job.py: the networks that it measured are not run again; may be repeated."),
     ] = None,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/flops_saved.json"),
 ) -> None:
@@ -40,18 +42,18 @@ def main(
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
-        "reuse": reuse.name if reuse else None,
+        "reuse": [path.name for path in reuse or []],
         "loss_of_the_control": LOSS,
         "psnr": "RGB, 0..255, no border",
         "flops": "2 x multiply-accumulates, per image",
     }
-    shown_reuse = reuse.as_posix() if reuse else None
+    shown_reuse = [path.as_posix() for path in reuse or []]
     command = shown_command("flops_saved.py", output, task=task, images=images, reuse=shown_reuse)
     results = ResultFile(output, settings, command)
     with progress() as bar:
         running = bar.add_task("", total=len(jobs) * len(paths))
         for name, (job, members) in jobs.items():
-            measured = _measured(reuse, name, settings["networks"]) if reuse else {}
+            measured = _measured(reuse or [], name, settings["networks"])
             for index, path in enumerate(paths):
                 bar.update(running, description=f"{name}, {path.name}")
                 if not results.has(task=name, image=path.name):
@@ -67,15 +69,16 @@ def main(
         typer.echo(json.dumps(row))
 
 
-def _measured(path: Path, task: str, networks: dict[str, Any]) -> dict[str, dict[str, dict[int, Any]]]:
+def _measured(paths: Sequence[Path], task: str, networks: dict[str, Any]) -> dict[str, dict[str, dict[int, Any]]]:
     """By image, network and quality: what main_job.py measured, with the same weights and profiles."""
-    stored = json.loads(path.read_text())
     found: dict[str, dict[str, dict[int, Any]]] = {}
-    for record in stored["records"]:
-        name = record["network"]
-        if record["task"] == task and stored["settings"]["networks"].get(name) == networks.get(name):
-            rows = {row["quality"]: row for row in record["qualities"]}
-            found.setdefault(record["image"], {})[name] = rows
+    for path in paths:
+        stored = json.loads(path.read_text())
+        for record in stored["records"]:
+            name = record["network"]
+            if record["task"] == task and stored["settings"]["networks"].get(name) == networks.get(name):
+                rows = {row["quality"]: row for row in record["qualities"]}
+                found.setdefault(record["image"], {})[name] = rows
     return found
 
 

@@ -67,15 +67,21 @@ bytes, no network run, over the guided file restored.
 
 def section() -> str:
     """All tables, with the commands that made their figures."""
-    quality = {task: found for task in TASKS if (found := _load(f"{task}.json"))}
+    # A family may be measured network by network: sr.json, and sr_f64.json beside it.
+    quality = [
+        (task, found)
+        for task in TASKS
+        for path in (RESULTS / f"{task}.json", *sorted(RESULTS.glob(f"{task}_f*.json")))
+        if (found := _load(path.name))
+    ]
     flops = {task: found for task in TASKS if (found := _load(f"flops_{task}.json"))}
-    rows = [row for task, found in quality.items() for row in _quality_rows(task, found)]
+    rows = [row for task, found in quality for row in _quality_rows(task, found)]
     savings = [_flops_row(task, found) for task, found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
     guided = {path.name: found for path in sorted(RESULTS.glob("guided_*.json")) if (found := _load(path.name))}
     followed = [row for found in guided.values() for row in _guided_rows(found)]
-    tables = [*quality.values(), *flops.values(), *peers.values(), *guided.values()]
+    tables = [*(found for _, found in quality), *flops.values(), *peers.values(), *guided.values()]
     commands = [found["command"] for found in tables]
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
     last = [GUIDED + "\n".join(followed)] if followed else []

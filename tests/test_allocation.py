@@ -100,6 +100,29 @@ class FineCodec(StepCodec):
     fine_control = True
 
 
+class ForeseeingCodec(FineCodec):
+    fill = 0.98
+    trim_slope = 0.15
+
+    def prepare(self, image, *, sensitivity=None):
+        return ForeseeingPrepared(self, image)
+
+
+class ForeseeingPrepared(StepPrepared):
+    """Foresees a seventh too much, in steps, and how steep it is only about."""
+
+    foresees = True
+
+    def __init__(self, codec, image):
+        super().__init__(codec, image)
+        self.foreseen = []
+
+    def size(self, levels, trim=0.0):
+        self.foreseen.append((np.array(levels).tobytes(), trim))
+        payload = (self.codec.level_map(self.image, levels) + 1).sum() * np.exp(0.145 * round(trim, 2))
+        return float(10 + payload * 8 / 7)
+
+
 ESTIMATE = Estimate(
     np.arange(64, dtype=np.int32).reshape(8, 8) % 3,
     # Foreseen sizes are wrong on purpose: the loop has to correct them.
@@ -118,6 +141,19 @@ def test_budget_is_never_exceeded_and_well_used(codec: Codec, budget: int) -> No
     assert len(prepared.written) <= 13
     # No file is written twice.
     assert len(set(prepared.written)) == len(prepared.written)
+
+
+@settings(deadline=None, max_examples=60)
+@given(budget=st.integers(4_200, 45_000))
+def test_with_foresight_few_files_are_written_and_none_is_too_large(budget: int) -> None:
+    codec = ForeseeingCodec()
+    estimate = Estimate(np.tile(ESTIMATE.groups, (8, 8)), ESTIMATE.curves)
+    prepared = codec.prepare(np.zeros((512, 512), np.uint8))
+    encoded = fit_budget(codec, prepared, estimate, LagrangianAllocator(), budget)
+    assert 0.98 * budget <= len(encoded.data) <= budget
+    assert len(prepared.written) <= 4
+    assert len(set(prepared.written)) == len(prepared.written)
+    assert len(set(prepared.foreseen)) == len(prepared.foreseen)
 
 
 def test_an_impossible_budget_says_the_smallest_size() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -21,6 +22,7 @@ from accelir.errors import (
     ProfileMismatchError,
 )
 from accelir.image import block_grid
+from accelir.profiling import predictor as predictor_module
 from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Curves, Estimate
@@ -92,6 +94,19 @@ def test_prediction_in_bands_is_prediction_at_once(profile, photographs) -> None
     head, head_groups = profile.predictor.predict(image[:512])
     assert coefficients.shape[:2] == groups.shape == (65, 4)
     assert np.allclose(coefficients[:28], head[:28], atol=1e-4) and (groups[:28] == head_groups[:28]).all()
+
+
+@pytest.mark.parametrize("block", [4, 8, 16, 32])
+def test_strips_say_what_the_whole_says(block, monkeypatch) -> None:
+    torch.manual_seed(0)
+    net = predictor_module.PredictorNet(block, 5, 3)
+    pixels = torch.randint(0, 256, (1, 3, 7 * block, 3 * block), dtype=torch.uint8)
+    with torch.no_grad():
+        whole = net(pixels.float() / 255)
+        for rows in (1, 2, 3, 7, 20):
+            monkeypatch.setattr(predictor_module, "STRIP_VALUES", 12 * 3 * block * block * rows)
+            for part, expected in zip(net.in_strips(pixels), whole, strict=True):
+                assert torch.allclose(part, expected, atol=1e-5)
 
 
 def test_an_interrupted_run_resumes(tmp_path, profile, photographs, network) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from accelir.allocation.allocator import Allocator
     from accelir.allocation.budget import BitsPerPixel, Budget, Bytes, LikeQuality
+    from accelir.batch import BatchResult, encode_many
     from accelir.codec import Codec, CodecOptions, Encoded, Prepared
     from accelir.errors import (
         AccelIRError,
@@ -68,6 +69,7 @@ __all__ = [
     "AccelIRError",
     "Allocator",
     "AllocatorSpec",
+    "BatchResult",
     "BitsPerPixel",
     "Budget",
     "BudgetError",
@@ -117,6 +119,7 @@ __all__ = [
     "codec_for",
     "codecs",
     "encode",
+    "encode_many",
     "hookimpl",
     "network",
     "networks",
@@ -138,6 +141,7 @@ __version__ = "0.1.0"
 _NAMES_OF_MODULES = {
     "allocation.allocator": "Allocator",
     "allocation.budget": "BitsPerPixel Budget Bytes LikeQuality",
+    "batch": "BatchResult encode_many",
     "codec": "Codec CodecOptions Encoded Prepared",
     "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError InvalidInputError "
     "MissingDependencyError NotDifferentiableError PluginError ProfileFormatError ProfileMismatchError "

@@ -34,7 +34,6 @@ CodecSettings = Annotated[
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
 ]
 ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
-PHOTOGRAPHS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
 def main() -> None:
@@ -70,7 +69,9 @@ def encode(
     ],
     image: Annotated[
         Path | None,
-        typer.Argument(metavar="IMAGE", help="What the network will get; by default made from --reference."),
+        typer.Argument(
+            metavar="IMAGE", help="What the network will get, or a folder; by default made from --reference."
+        ),
     ] = None,
     codec: CodecOption = "jpeg",
     settings: CodecSettings = None,
@@ -80,7 +81,9 @@ def encode(
         int | None,
         typer.Option("--like-quality", min=1, max=100, help="Budget: what the usual encoder takes at this quality."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; for a folder, the folder to write to.")
+    ] = None,
     profile: Annotated[Path | None, typer.Option("--profile", help="A profile made by `accelir profile`.")] = None,
     estimate: Annotated[
         str,
@@ -94,8 +97,11 @@ def encode(
         typer.Option("--passes", min=0, help="Forward and backward passes that they may take, all told."),
     ] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out the colour profile, EXIF and XMP.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Pictures of a folder at a time; by default one a processor.")
+    ] = None,
 ) -> None:
-    """Encode IMAGE within a budget for the network that will restore it."""
+    """Encode IMAGE, or all of a folder, within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
     source = image or reference
     if source is None:
@@ -107,11 +113,25 @@ def encode(
     with plain_errors():
         from accelir.image import read_bytes
 
-        # Before the imports that take seconds.
-        read_bytes(source)
+        if not source.is_dir():
+            # Before the imports that take seconds.
+            read_bytes(source)
         from accelir import pipeline
 
         coder = _codec(codec, settings)
+        asked: dict[str, Any] = {
+            "network": network if len(network) > 1 else network[0],
+            "codec": coder,
+            "budget": budget,
+            "profile": profile,
+            "estimate": estimate,
+            "metadata": "strip" if strip else "keep",
+        }
+        if source.is_dir():
+            if reference is not None:
+                raise typer.BadParameter("A folder of pictures has no one original.", param_hint="--reference")
+            _encode_folder(source, output, workers, asked)
+            return
         target = output or _beside(source, coder.extensions[0], "-accelir")
         _protect(image, target)
         _protect(reference, target)
@@ -120,18 +140,7 @@ def encode(
                 f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
             )
         with progress() if reference is not None else nullcontext() as tell:
-            encoded = pipeline.encode(
-                image,
-                network=network,
-                codec=coder,
-                budget=budget,
-                profile=profile,
-                estimate=estimate,
-                reference=reference,
-                passes=passes,
-                metadata="strip" if strip else "keep",
-                progress=tell,
-            )
+            encoded = pipeline.encode(image, **asked, reference=reference, passes=passes, progress=tell)
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"
@@ -180,9 +189,13 @@ def profile(
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
+    from accelir.image import PICTURE_ENDINGS
+
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
     if not pictures:
-        raise typer.BadParameter(f"{folder} holds no picture ({', '.join(sorted(PHOTOGRAPHS))}).", param_hint="FOLDER")
+        raise typer.BadParameter(
+            f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
+        )
     for picture in pictures:
         _protect(picture, output)
     with plain_errors():
@@ -257,6 +270,26 @@ def demo(
             complain(reason)
         console.print()
         typer.echo(f"Picture: {shown.picture}")
+
+
+def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked: dict[str, Any]) -> None:
+    from accelir.batch import encode_many
+
+    if output is None:
+        raise typer.BadParameter("Say which folder the files go to.", param_hint="--output")
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file; name a folder.", param_hint="--output")
+    with progress() as tell:
+        results = encode_many(
+            folder, output, **asked, workers=workers, progress=lambda done, total: tell(done, total, "encoding")
+        )
+    failed = [result for result in results if result.error]
+    for result in failed:
+        complain(f"{result.source}: {result.error}")
+    total = sum(result.size for result in results)
+    typer.echo(f"{output}: {len(results) - len(failed)} of {len(results)} pictures, {total:,} bytes")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _codec(name: str, settings: list[str] | None) -> Codec:

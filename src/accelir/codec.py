@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -76,7 +77,13 @@ class Encoded:
 
 
 class Prepared(ABC):
-    """An image on its way into a file: everything done that does not depend on the levels."""
+    """An image on its way into a file: everything done that does not depend on the levels.
+
+    Attributes:
+        foresees: Whether `size` takes far less work than `write`.
+    """
+
+    foresees: bool = False
 
     @abstractmethod
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
@@ -90,6 +97,20 @@ class Prepared(ABC):
         Raises:
             CodecError: A level outside the codec's, or a map of another shape.
         """
+
+    def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
+        """About how many bytes `write` would take: what a search for a budget starts from.
+
+        The error should hardly depend on the levels. A codec that foresees nothing writes the file.
+
+        Args:
+            levels: As for `write`.
+            trim: As for `write`.
+
+        Raises:
+            CodecError: A level outside the codec's, or a map of another shape.
+        """
+        return len(self.write(levels, trim).data)
 
     def moved(self, shift: npt.NDArray[np.float32]) -> Prepared:
         """The same image with other coefficients to come near to: what guidance by a reference asks for.
@@ -117,6 +138,16 @@ class PreparedWithMetadata(Prepared):
         self._codec = codec
         self._prepared = prepared
         self._metadata = metadata
+        self.foresees = prepared.foresees
+
+    @cached_property
+    def _overhead(self) -> int:
+        """Bytes of the metadata, in a file of any picture."""
+        bare = self._codec.encode(np.zeros((8, 8, 3), np.uint8), 0).data
+        return len(self._codec.embed(bare, self._metadata)) - len(bare)
+
+    def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
+        return self._prepared.size(levels, trim) + self._overhead
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         bare = self._prepared.write(levels, trim)

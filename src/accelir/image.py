@@ -33,6 +33,9 @@ __all__ = [
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
 
+PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+"""Of the files that are taken for pictures where a folder is searched through."""
+
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
 

@@ -31,6 +31,15 @@ MARGIN = 0.0015
 CLOSED = 1e-3
 """Width of a bracket in which nothing better is expected."""
 
+FORESIGHTS = 6
+"""Most sizes that are foreseen between two files."""
+
+FORESEEN_AT_FIRST = 0.003
+"""How near to where it aims, in logarithm, a foreseen size has to be for a file to be written."""
+
+FORESEEN = 0.001
+"""The same where a file has told how far off what is foreseen is."""
+
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it in time."""
 
@@ -112,7 +121,9 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     """Write the best file that takes at most ``budget`` bytes.
 
     First the allocator is asked for more or fewer bits until the file comes near the budget; then, where the codec
-    has a fine control, that closes the gap. Both are the same bracketed secant on the logarithm of the size.
+    has a fine control, that closes the gap. Both are the same bracketed secant on the logarithm of the size. Where the
+    codec foresees sizes, they take the place of files in both, and each file that is written all the same tells how far
+    off they are.
 
     Args:
         codec: Says whether it has a fine control, and what is full enough where it has none.
@@ -125,7 +136,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
         BudgetError: Even the coarsest levels take more; the message says how much.
     """
     finest = len(codec.levels) - 1
-    search = _Search(budget)
+    files = _Files(budget)
 
     def propose(bits: int) -> LevelMap:
         proposed = allocator.allocate(estimate, bits)
@@ -134,82 +145,125 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             return np.full_like(proposed, round(float(proposed.mean())))
         return proposed
 
+    foresees = codec.fine_control and prepared.foresees
+    bracket = _Bracket()
     levels = propose(8 * budget)
     most = COARSE_WRITES if codec.fine_control else WRITES
     for count in range(1, most + 1):
-        encoded = prepared.write(levels)
-        foreseen = float(estimate.curves.size[estimate.groups, levels].sum())
-        log_bits = search.add(float(np.log(max(foreseen, 1.0))), encoded, slope=1.0)
-        enough = abs(search.gap(encoded)) < NEAR if codec.fine_control else search.filled >= codec.fill
-        if enough or count == most or search.exhausted(finest if not codec.fine_control else None):
+        gap = files.gap(prepared.size(levels)) if foresees else files.keep(prepared.write(levels))
+        expected = float(estimate.curves.size[estimate.groups, levels].sum())
+        log_bits = bracket.add(float(np.log(max(expected, 1.0))), gap, slope=1.0)
+        enough = abs(gap) < NEAR if codec.fine_control else files.filled >= codec.fill
+        if enough or count == most or bracket.closed:
+            break
+        if not codec.fine_control and files.best is not None and files.best.levels.min() == finest:
             break
         proposed = propose(round(float(np.exp(min(log_bits, 40.0)))))
         if np.array_equal(proposed, levels):
             break
         levels = proposed
-    if codec.fine_control:
-        search.restart()
-        trim = search.add(0.0, encoded, slope=codec.trim_slope)
+    if foresees:
+        _trim_with_foresight(prepared, levels, gap, codec.trim_slope, files)
+    elif codec.fine_control:
+        bracket = _Bracket()
+        trim = bracket.add(0.0, gap, slope=codec.trim_slope)
         for _ in range(WRITES - COARSE_WRITES):
-            if search.filled >= GOAL or search.exhausted(None):
+            if files.filled >= GOAL or bracket.closed:
                 break
-            trim = search.add(trim, prepared.write(levels, trim), slope=codec.trim_slope)
-    if not search.filled:
+            trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
+    if not files.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
-        search.restart()
+        bracket = _Bracket()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
-        trim = search.add(floor, prepared.write(0, floor), slope=codec.trim_slope)
-        for _ in range(WRITES if codec.fine_control and search.filled else 0):
-            if search.filled >= codec.fill or search.exhausted(None):
+        trim = bracket.add(floor, files.keep(prepared.write(0, floor)), slope=codec.trim_slope)
+        for _ in range(WRITES if codec.fine_control and files.filled else 0):
+            if files.filled >= codec.fill or bracket.closed:
                 break
-            trim = search.add(trim, prepared.write(0, trim), slope=codec.trim_slope)
-    if search.best is None:
-        raise BudgetError(budget, search.smallest, codec.name)
-    return search.best
+            trim = bracket.add(trim, files.keep(prepared.write(0, trim)), slope=codec.trim_slope)
+    if files.best is None:
+        raise BudgetError(budget, files.smallest, codec.name)
+    return files.best
 
 
-class _Search:
-    """A bracketed secant: positions and the files they gave, the largest that fits kept."""
+def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope: float, files: _Files) -> None:
+    """Write where the foreseen size, corrected by what the file before was off, meets the budget.
+
+    Args:
+        prepared: Foresees and writes.
+        levels: For all files.
+        gap: Logarithm of the size over the budget that is foreseen for them without trim.
+        slope: About how it moves with the trim.
+        files: Keeps what is written.
+    """
+    foreseen, written = {0.0: gap}, dict[float, float]()
+    correction = 0.0
+    for _ in range(WRITES - COARSE_WRITES):
+        bracket, trim = _Bracket(), 0.0
+        # From the smallest and the largest towards the budget: the last of each side count.
+        for known in sorted(foreseen, key=lambda known: -abs(foreseen[known] + correction)):
+            trim = bracket.add(known, foreseen[known] + correction, slope)
+        near = FORESEEN if written else FORESEEN_AT_FIRST
+        for _ in range(FORESIGHTS):
+            if bracket.closed or min(abs(gap + correction + MARGIN) for gap in foreseen.values()) < near:
+                break
+            foreseen[trim] = files.gap(prepared.size(levels, trim))
+            trim = bracket.add(trim, foreseen[trim] + correction, slope)
+        nearest = min(foreseen, key=lambda known: abs(foreseen[known] + correction + MARGIN))
+        if nearest in written:
+            break
+        written[nearest] = files.keep(prepared.write(levels, nearest))
+        if files.filled >= GOAL:
+            break
+        correction = written[nearest] - foreseen[nearest]
+
+
+class _Files:
+    """The largest file that fits, and what is known of the others."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.best: Encoded | None = None
         self.smallest = 0
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget the bracket; keep the best file."""
-        self.low: tuple[float, float] | None = None
-        self.high: tuple[float, float] | None = None
 
     @property
     def filled(self) -> float:
         """Part of the budget that the best file takes; 0 without one."""
         return 0.0 if self.best is None else len(self.best.data) / self.budget
 
-    def gap(self, encoded: Encoded) -> float:
-        """Logarithm of the size over the budget."""
-        return float(np.log(len(encoded.data) / self.budget))
+    def gap(self, size: float) -> float:
+        """Logarithm of a size over the budget."""
+        return float(np.log(size / self.budget))
 
-    def exhausted(self, finest: int | None) -> bool:
-        """Whether no better file is left to find: the bracket is closed, or all blocks have the finest level."""
-        if finest is not None and self.best is not None and self.best.levels.min() == finest:
-            return True
+    def keep(self, encoded: Encoded) -> float:
+        """Take a file that was written and return the logarithm of its size over the budget."""
+        size = len(encoded.data)
+        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
+        if size <= self.budget and (self.best is None or size > len(self.best.data)):
+            self.best = encoded
+        return self.gap(size)
+
+
+class _Bracket:
+    """A bracketed secant: the nearest positions below and above the budget, each with its gap."""
+
+    def __init__(self) -> None:
+        self.low: tuple[float, float] | None = None
+        self.high: tuple[float, float] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing better is left to find."""
         return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
 
-    def add(self, position: float, encoded: Encoded, slope: float) -> float:
-        """Take a file into account and say where to look next.
+    def add(self, position: float, gap: float, slope: float) -> float:
+        """Take a size into account and say where to look next.
 
         Args:
             position: Where it was found.
-            encoded: The file.
-            slope: About how the logarithm of the size moves with the position.
+            gap: Its logarithm over the budget.
+            slope: About how that moves with the position.
         """
-        size, gap = len(encoded.data), self.gap(encoded)
-        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
         if gap <= 0:
-            if self.best is None or size > len(self.best.data):
-                self.best = encoded
             self.low = (position, gap)
         else:
             self.high = (position, gap)

@@ -57,8 +57,7 @@ class Estimate:
         if self.sensitivity is not None and (
             self.sensitivity.ndim != 3
             or self.sensitivity.shape[:2] != self.groups.shape
-            or not np.isfinite(self.sensitivity).all()
-            or self.sensitivity.min() < 0
+            or not (self.sensitivity.min() >= 0 and self.sensitivity.max() < np.inf)
         ):
             raise InvalidInputError(
                 f"Sensitivity is finite, at least 0 and of shape {self.groups.shape} x K; got {self.sensitivity.shape}."

@@ -17,6 +17,15 @@ from accelir.network import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 
+BAND = 512
+"""Rows of pixels that are predicted at a time: memory stays bounded."""
+
+CELL = 4
+"""Side in pixels of what the first layers sum up."""
+
+STRIP_VALUES = 2**21
+"""About how many values of the first layer are held at a time: they stay in the processor's cache."""
+
 
 class PredictorNet(nn.Module):
     """Four to five strided convolutions down to one output per block: about 2.5k MAC per pixel.
@@ -33,7 +42,7 @@ class PredictorNet(nn.Module):
             raise InvalidInputError(f"The predictor looks at blocks of 4, 8, 16, ... pixels; got {block}.")
         self.block = block
         self.coefficients = coefficients
-        layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 32, 4, 4), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 32, CELL, CELL), nn.ReLU()]
         layers += [nn.Conv2d(32, 48, 3, padding=1), nn.ReLU()]
         width = 48
         for _ in range(int(math.log2(block // 4))):
@@ -48,6 +57,58 @@ class PredictorNet(nn.Module):
         """Float (N, 3, rows * block, cols * block), 0..1, to (N, R, rows, cols) and (N, G, rows, cols)."""
         features = self.features(x - 0.5)
         return self.sensitivity(features), self.group(features)
+
+    def in_strips(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` says, in less time and memory: the finer layers see a few rows of blocks at a time.
+
+        Args:
+            pixels: uint8 (1, 3, rows * block, cols * block), 0..255; fastest where the channels lie last.
+
+        Returns:
+            Float (1, R, rows, cols) and (1, G, rows, cols), but for rounding those of `forward`.
+        """
+        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        first, to_cells, second, *to_blocks = convolutions[:-2]
+        # Pixels as they are: the network wants (x / 255 - 0.5), padded with zeros, which are 127.5 here.
+        weight = first.weight / 255
+        bias = None if first.bias is None else first.bias - 0.5 * first.weight.sum((1, 2, 3))
+        height, width = pixels.shape[2:]
+        rows = max(1, STRIP_VALUES // (first.out_channels * width * self.block)) * self.block
+        known = torch.empty((1, to_cells.out_channels, 0, width // CELL))
+        strips = []
+        done = 0
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            # One cell further down is seen, and one above, which the strip before has left.
+            stop = min(bottom + CELL, height)
+            if stop > done:
+                fine = nn.functional.conv2d(_framed(pixels, done, stop), weight, bias).relu_()
+                known = torch.cat([known, to_cells(fine).relu_()], dim=2)
+                done = stop
+            edges = (0, 0, int(top == 0), int(bottom == height))
+            seen = nn.functional.pad(known, edges) if any(edges) else known
+            seen = nn.functional.conv2d(seen, second.weight, second.bias, padding=(0, 1)).relu_()
+            for layer in to_blocks:
+                seen = layer(seen).relu_()
+            strips.append(seen)
+            known = known[:, :, -2:]
+        features = torch.cat(strips, dim=2)
+        for layer in convolutions[-2:]:
+            features = layer(features).relu_()
+        return self.sensitivity(features), self.group(features)
+
+
+def _framed(pixels: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """Rows of pixels as floats, with their neighbours on all sides: 127.5 outside the picture."""
+    height, width = pixels.shape[2:]
+    first, last = max(start - 1, 0), min(stop + 1, height)
+    shape = (1, 3, stop - start + 2, width + 2)
+    framed = torch.empty(shape, memory_format=torch.channels_last)
+    framed[:, :, :, 0 :: width + 1] = 127.5
+    framed[:, :, : first - start + 1] = 127.5
+    framed[:, :, last - start + 1 :] = 127.5
+    framed[:, :, first - start + 1 : last - start + 1, 1:-1] = pixels[:, :, first:last]
+    return framed
 
 
 @dataclass
@@ -64,19 +125,15 @@ class Predictor:
         """Coefficients float32 (rows, cols, R) and groups int32 (rows, cols) of an image."""
         block = self.net.block
         rows, columns = block_grid(image, block)
+        pads = ((0, rows * block - image.shape[0]), (0, columns * block - image.shape[1]), (0, 0))
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-        coefficients, groups = [], []
-        band = max(1, 512 // block)
+        padded = np.pad(colour, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else colour
+        # torch takes no array that cannot be written to.
+        pixels = torch.from_numpy(padded if padded.flags.writeable else padded.copy()).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-            for start in range(0, rows, band):
-                # Three blocks of context cover the network's receptive field.
-                first, last = max(start - 3, 0), min(start + band + 3, rows)
-                part = _tensor(colour[first * block : last * block], (last - first) * block, columns * block)
-                sensitivity, scores = self.net(part)
-                inside = slice(start - first, start - first + min(band, rows - start))
-                coefficients.append(sensitivity[0, :, inside].permute(1, 2, 0).numpy())
-                groups.append(scores[0, :, inside].argmax(0).numpy().astype(np.int32))
-        return np.concatenate(coefficients), np.concatenate(groups)
+            sensitivity, scores = self.net.in_strips(pixels)
+        coefficients = sensitivity[0].permute(1, 2, 0).contiguous().numpy()
+        return coefficients, scores[0].argmax(0).numpy().astype(np.int32)
 
     @property
     def macs_per_pixel(self) -> float:
@@ -150,9 +207,3 @@ def train_predictor(
         if report is not None and (step + 1) % 50 == 0:
             report(step + 1, steps)
     return Predictor(net.eval())
-
-
-def _tensor(image: ImageArray, height: int, width: int) -> torch.Tensor:
-    pads = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
-    padded = np.pad(image, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else image
-    return torch.from_numpy(np.array(padded)).permute(2, 0, 1)[None].float().div(255)

@@ -273,6 +273,27 @@ def check_trim(codec: Codec) -> None:
 
 
 @_suite.check
+def check_size(codec: Codec) -> None:
+    """A foreseen size is near that of the file, moves as it does, and changes nothing; without foresight it is that."""
+    small = codec.prepare(picture(96, 112))
+    middle = len(codec.levels) // 2
+    large = codec.prepare(picture(1472, 1440))
+    if not small.foresees:
+        require(small.size(middle) == len(small.write(middle).data), "without foresight size is what write takes")
+    if not large.foresees:
+        return
+    before = large.write(middle).data
+    trims = (0.0, 1.0) if codec.fine_control else (0.0, 0.0)
+    foreseen = [large.size(middle, trim) for trim in trims]
+    real = [len(large.write(middle, trim).data) for trim in trims]
+    require(foreseen == [large.size(middle, trim) for trim in trims], "the same levels and trim have the same size")
+    require(real[0] == len(before) and large.write(middle).data == before, "foreseeing a size changes the bytes")
+    require(abs(foreseen[0] / real[0] - 1) < 0.2, f"size says {foreseen[0]:.0f} bytes of a file of {real[0]}")
+    moved = (foreseen[1] / foreseen[0]) / (real[1] / real[0])
+    require(abs(moved - 1) < 0.02, f"a trim of 1 moves size by {moved:.3f} of what it moves the file")
+
+
+@_suite.check
 def check_project(codec: Codec) -> None:
     """The adjoint is linear and has the shape that `prepare` takes."""
     for gray in (False, True):

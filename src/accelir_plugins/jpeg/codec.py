@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -17,6 +18,8 @@ from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
+from accelir_plugins.jpeg.quantise import Costs
+from accelir_plugins.jpeg.sample import ENOUGH, Sample, take_sample
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
@@ -208,7 +211,31 @@ class JpegPrepared(Prepared):
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
+        self._rdo = codec.options.rdo
+        self._zeroing = codec.options.zeroing
         self._guided = False
+        self.foresees = len(self.coefficients) >= ENOUGH
+
+    @cached_property
+    def _sample(self) -> Sample:
+        return take_sample(self.coefficients, self.weights, self.form)
+
+    def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
+        """That of a baseline file, from a sample of the units of a large image; see `Prepared.size`."""
+        if not self.foresees:
+            return super().size(levels, trim)
+        sample = self._sample
+        tables, lagrangians = self._plan(self._codec.level_map(self._image, levels), trim)
+        if lagrangians.any():
+            costs, own = self._costs(tables, lagrangians), lagrangians[sample.units]
+            zeroing = self._zeroing
+            quantised = quantise.optimise(sample.coefficients, sample.weights, own, tables, sample.form, costs, zeroing)
+        else:
+            quantised = quantise.round_all(sample.coefficients, tables, sample.form)
+        counts = entropy.count_symbols(quantised, sample.form)
+        dc, ac = (entropy.choose_codes(kind, self.form.components == 3) for kind in counts)
+        bits = entropy.coded_bits(counts, dc, ac)
+        return max(1.0, bits / sample.share / 8)
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         """Quantise and code; see `Prepared.write`. A trim of 1 is one level finer for all blocks, any real number."""
@@ -248,6 +275,10 @@ class JpegPrepared(Prepared):
         other = copy.copy(self)
         other.coefficients = wanted.astype(np.int16)
         other._guided = True
+        # What zeroing costs comes back in the shift.
+        other._rdo, other._zeroing = self._codec.options.guided_rdo, 1.0
+        # That of the coefficients before they were moved.
+        other.__dict__.pop("_sample", None)
         return other
 
     def _coefficient_error(
@@ -272,6 +303,26 @@ class JpegPrepared(Prepared):
         Returns:
             int16 (units, parts, 64) and int64 (2, 64), both zigzag.
         """
+        tables, lagrangians = self._plan(level_map, trim)
+        if not lagrangians.any():
+            return quantise.round_all(self.coefficients, tables, self.form), tables
+        costs = self._costs(tables, lagrangians)
+        zeroing = self._zeroing
+        return quantise.optimise(
+            self.coefficients, self.weights, lagrangians, tables, self.form, costs, zeroing
+        ), tables
+
+    def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> Costs:
+        """What bits are counted with: from the image itself, or from a sample of a large one."""
+        zeroing = self._zeroing
+        if not self.foresees:
+            return quantise.learn_costs(self.coefficients, self.weights, lagrangians, tables, self.form, zeroing)
+        sample = self._sample
+        own = lagrangians[sample.units]
+        return quantise.learn_costs(sample.coefficients, sample.weights, own, tables, sample.form, zeroing)
+
+    def _plan(self, level_map: LevelMap, trim: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """The tables of the file, and the lambda of each unit: 0 for all, or for none."""
         if not np.isfinite(trim):
             raise CodecError(f"trim is a finite number of levels; got {trim}.")
         options = self._codec.options
@@ -290,13 +341,8 @@ class JpegPrepared(Prepared):
         # Up to the table's own step lambda is the option's share of step^2. Beyond it the block has to become coarser
         # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
         coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
-        rdo = options.guided_rdo if self._guided else options.rdo
-        lagrangians = rdo * np.minimum(steps, table_step) ** 2 + max(rdo, _SLOPE) * coarser
-        if not lagrangians.any():
-            return quantise.round_all(self.coefficients, tables, self.form), tables
-        lagrangians = np.maximum(lagrangians, _LEAST_LAGRANGIAN)
-        zeroing = 1.0 if self._guided else options.zeroing
-        return quantise.optimise(self.coefficients, self.weights, lagrangians, tables, self.form, zeroing), tables
+        lagrangians = self._rdo * np.minimum(steps, table_step) ** 2 + max(self._rdo, _SLOPE) * coarser
+        return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
 
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:

@@ -6,12 +6,14 @@ coefficient; 0 for the end of a block and 0xF0 for sixteen zeros.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.transform import Layout
 
@@ -21,6 +23,7 @@ __all__ = [
     "choose_codes",
     "code_cost",
     "code_lengths",
+    "coded_bits",
     "count_symbols",
     "magnitude_bits",
     "make_code",
@@ -29,6 +32,12 @@ __all__ = [
 ]
 
 _LONGEST = 16
+# Of the magnitudes that are usual.
+_BITS = np.array([value.bit_length() for value in range(2048)], dtype=np.int64)
+# Units that one thread counts at a time.
+_AT_ONCE = 8192
+# Coefficients that are skipped together where all are zero.
+_QUAD = 4
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,21 @@ def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray
     Returns:
         int64 (2, 2, 256): by (DC, AC), by (luma, chroma), by symbol.
     """
-    counts = np.zeros((2, 2, 256), dtype=np.int64)
+    last_parts = [int(np.flatnonzero(form.component_of_part == part)[-1]) for part in range(form.components)]
+    jobs, found = [], []
     for interval in form.intervals:
-        _count(quantised[interval], form.component_of_part, counts)
-    return counts
+        for piece in ranges(interval.stop - interval.start, _AT_ONCE):
+            units = slice(interval.start + piece.start, interval.start + piece.stop)
+            # DC levels that the first differences are taken to: zero where an interval begins.
+            before = np.zeros(3, dtype=np.int64)
+            if piece.start:
+                before[: form.components] = quantised[units.start - 1, last_parts, 0]
+            own = np.zeros((2, 2, 256), dtype=np.int64)
+            part = quantised[units]
+            jobs.append(functools.partial(_count, part, in_quads(part), form.component_of_part, before, own))
+            found.append(own)
+    together(jobs)
+    return np.sum(found, axis=0)
 
 
 def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...]:
@@ -102,6 +122,22 @@ def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...
     return (joint,) if code_cost(joint, counts.sum(axis=0)) <= apart else separate
 
 
+def coded_bits(counts: npt.NDArray[np.int64], dc: tuple[Code, ...], ac: tuple[Code, ...]) -> int:
+    """Bits of a sequential scan without its tables, stuffing and padding, from its symbols alone.
+
+    Args:
+        counts: int64 (2, 2, 256), as `count_symbols` returns.
+        dc: The codes of DC differences, as `choose_codes` returns.
+        ac: Of AC coefficients.
+    """
+    total = 0
+    for codes, kind in zip((dc, ac), counts, strict=True):
+        for code, own in zip((codes[0], codes[-1]), kind, strict=True):
+            # The low four bits of a symbol say how many bits its value takes.
+            total += int((own * (code.lengths + (np.arange(256) & 15))).sum())
+    return total
+
+
 def sequential_scan(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[Scan, npt.NDArray[np.int64]]:
     """The only scan of a sequential file.
 
@@ -113,16 +149,17 @@ def sequential_scan(quantised: npt.NDArray[np.int16], form: Layout) -> tuple[Sca
         The scan, and int64 (units,): the bits of each unit without stuffing and padding.
     """
     colour = form.components == 3
-    dc, ac = (choose_codes(kind, colour) for kind in count_symbols(quantised, form))
+    counts = count_symbols(quantised, form)
+    dc, ac = (choose_codes(kind, colour) for kind in counts)
     lengths = np.stack([np.stack([pair[0].lengths, pair[-1].lengths]) for pair in (dc, ac)])
     words = np.stack([np.stack([pair[0].words, pair[-1].words]) for pair in (dc, ac)])
     bits = np.zeros(len(quantised), dtype=np.int64)
+    # Stuffing doubles the bytes at worst.
+    room = np.empty(2 * (coded_bits(counts, dc, ac) // 8 + 8), dtype=np.uint8)
     segments = []
     for interval in form.intervals:
-        _measure(quantised[interval], form.component_of_part, lengths, bits[interval])
-        # Stuffing doubles the bytes at worst.
-        room = np.empty(2 * (int(bits[interval].sum()) // 8 + 8), dtype=np.uint8)
-        used = _write(quantised[interval], form.component_of_part, lengths, words, room)
+        own = quantised[interval]
+        used = _write(own, in_quads(own), form.component_of_part, lengths, words, room, bits[interval])
         segments.append(room[:used].tobytes())
     return Scan(tuple(range(form.components)), 0, 63, dc, ac, segments, form.interval_rows * form.columns), bits
 
@@ -199,7 +236,8 @@ def _package_merge(weights: Any) -> Any:
         chosen = 0
         for index in range(take):
             chosen += is_leaf[level, index]
-        lengths[:chosen] += 1
+        for index in range(chosen):
+            lengths[index] += 1
         take = 2 * (take - chosen)
     return lengths
 
@@ -207,6 +245,8 @@ def _package_merge(weights: Any) -> Any:
 @compiled
 def magnitude_bits(value: int) -> int:
     """The number of bits of a magnitude."""
+    if value < len(_BITS):
+        return int(_BITS[value])
     size = 0
     while value > 0:
         value >>= 1
@@ -214,49 +254,33 @@ def magnitude_bits(value: int) -> int:
     return size
 
 
+def in_quads(quantised: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    """The same memory, four coefficients a number: int64 (units, parts, 16)."""
+    return quantised.view(np.int64)
+
+
 @compiled
-def _count(quantised: Any, component_of_part: Any, counts: Any) -> None:
-    previous = np.zeros(3, dtype=np.int64)
+def _count(quantised: Any, quads: Any, component_of_part: Any, previous: Any, counts: Any) -> None:
     for unit in range(quantised.shape[0]):
         for part in range(quantised.shape[1]):
             component = component_of_part[part]
             table = min(component, 1)
             block = quantised[unit, part]
+            own = counts[1, table]
             counts[0, table, magnitude_bits(abs(block[0] - previous[component]))] += 1
             previous[component] = block[0]
             last = 0
-            for k in range(1, 64):
-                if block[k] != 0:
-                    run = k - last - 1
-                    counts[1, table, 0xF0] += run >> 4
-                    counts[1, table, (run & 15) << 4 | magnitude_bits(abs(block[k]))] += 1
-                    last = k
+            for quad in range(16):
+                if quads[unit, part, quad] == 0:
+                    continue
+                for k in range(max(1, _QUAD * quad), _QUAD * quad + _QUAD):
+                    if block[k] != 0:
+                        run = k - last - 1
+                        own[0xF0] += run >> 4
+                        own[(run & 15) << 4 | magnitude_bits(abs(block[k]))] += 1
+                        last = k
             if last < 63:
-                counts[1, table, 0] += 1
-
-
-@compiled
-def _measure(quantised: Any, component_of_part: Any, lengths: Any, bits: Any) -> None:
-    previous = np.zeros(3, dtype=np.int64)
-    for unit in range(quantised.shape[0]):
-        total = 0
-        for part in range(quantised.shape[1]):
-            component = component_of_part[part]
-            table = min(component, 1)
-            block = quantised[unit, part]
-            size = magnitude_bits(abs(block[0] - previous[component]))
-            previous[component] = block[0]
-            total += lengths[0, table, size] + size
-            last = 0
-            for k in range(1, 64):
-                if block[k] != 0:
-                    run = k - last - 1
-                    size = magnitude_bits(abs(block[k]))
-                    total += (run >> 4) * lengths[1, table, 0xF0] + lengths[1, table, (run & 15) << 4 | size] + size
-                    last = k
-            if last < 63:
-                total += lengths[1, table, 0]
-        bits[unit] = total
+                own[0] += 1
 
 
 @compiled
@@ -276,43 +300,58 @@ def put(room: Any, used: int, pending: int, waiting: int, word: int, length: int
 
 
 @compiled
-def _put_value(room: Any, used: int, pending: int, waiting: int, value: int, size: int) -> tuple[int, int, int]:
-    """Append the low bits of a value; negative ones as their one's complement (F.1.2.1.1)."""
-    return put(room, used, pending, waiting, value if value >= 0 else value + (1 << size) - 1, size)
+def _put_coded(
+    room: Any, used: int, pending: int, waiting: int, word: int, length: int, value: int, size: int
+) -> tuple[int, int, int]:
+    """Append a code word and the low bits of a value; negative ones as their one's complement (F.1.2.1.1)."""
+    low = value if value >= 0 else value + (1 << size) - 1
+    return put(room, used, pending, waiting, word << size | low, length + size)
 
 
 @compiled
-def _write(quantised: Any, component_of_part: Any, lengths: Any, words: Any, room: Any) -> int:
+def _write(quantised: Any, quads: Any, component_of_part: Any, lengths: Any, words: Any, room: Any, bits: Any) -> int:
+    """Code a restart interval into ``room``, and the bits of each of its units into ``bits``."""
     previous = np.zeros(3, dtype=np.int64)
     used, pending, waiting = 0, 0, 0
     for unit in range(quantised.shape[0]):
+        total = 0
         for part in range(quantised.shape[1]):
             component = component_of_part[part]
             table = min(component, 1)
             block = quantised[unit, part]
-            difference = block[0] - previous[component]
+            length_of, word_of = lengths[1, table], words[1, table]
+            difference = int(block[0]) - previous[component]
             previous[component] = block[0]
             size = magnitude_bits(abs(difference))
-            used, pending, waiting = put(room, used, pending, waiting, words[0, table, size], lengths[0, table, size])
-            used, pending, waiting = _put_value(room, used, pending, waiting, difference, size)
+            length = lengths[0, table, size]
+            used, pending, waiting = _put_coded(
+                room, used, pending, waiting, words[0, table, size], length, difference, size
+            )
+            total += length + size
             last = 0
-            for k in range(1, 64):
-                if block[k] != 0:
+            for quad in range(16):
+                if quads[unit, part, quad] == 0:
+                    continue
+                for k in range(max(1, _QUAD * quad), _QUAD * quad + _QUAD):
+                    if block[k] == 0:
+                        continue
                     run = k - last - 1
+                    last = k
                     while run > 15:
-                        used, pending, waiting = put(
-                            room, used, pending, waiting, words[1, table, 0xF0], lengths[1, table, 0xF0]
-                        )
+                        used, pending, waiting = put(room, used, pending, waiting, word_of[0xF0], length_of[0xF0])
+                        total += length_of[0xF0]
                         run -= 16
                     size = magnitude_bits(abs(block[k]))
                     symbol = run << 4 | size
-                    used, pending, waiting = put(
-                        room, used, pending, waiting, words[1, table, symbol], lengths[1, table, symbol]
+                    length = length_of[symbol]
+                    used, pending, waiting = _put_coded(
+                        room, used, pending, waiting, word_of[symbol], length, int(block[k]), size
                     )
-                    used, pending, waiting = _put_value(room, used, pending, waiting, int(block[k]), size)
-                    last = k
+                    total += length + size
             if last < 63:
-                used, pending, waiting = put(room, used, pending, waiting, words[1, table, 0], lengths[1, table, 0])
+                used, pending, waiting = put(room, used, pending, waiting, word_of[0], length_of[0])
+                total += length_of[0]
+        bits[unit] = total
     if waiting > 0:
         spare = 8 - waiting
         used, pending, waiting = put(room, used, pending, waiting, (1 << spare) - 1, spare)

@@ -7,24 +7,29 @@ What is lost with an AC coefficient that is dropped counts ``zeroing`` times.
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.entropy import count_symbols, magnitude_bits
 from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout
 
-__all__ = ["optimise", "round_all", "symbol_costs"]
+__all__ = ["Costs", "learn_costs", "optimise", "round_all", "symbol_costs"]
 
 # An AC level has at most ten bits in a baseline file.
 _LARGEST_AC = 1023
 # Longest code word: a bound on what any symbol costs.
 _LONGEST = 16.0
-# Units that are enough to learn the statistics of a large image from.
+# Units that are enough to learn the statistics of the AC coefficients from.
 _ENOUGH_UNITS = 2000
+# Units that one thread takes on at a time.
+_AT_ONCE = 1024
 
 
 def round_all(coefficients: npt.NDArray[np.int16], tables: Tables, form: Layout) -> npt.NDArray[np.int16]:
@@ -36,18 +41,30 @@ def round_all(coefficients: npt.NDArray[np.int16], tables: Tables, form: Layout)
     return result
 
 
-def optimise(
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What symbols cost, the bits of their values included.
+
+    Attributes:
+        dc: float32 (2, 256): of DC differences, by (luma, chroma).
+        ac: float32 (2, 256): of AC coefficients.
+    """
+
+    dc: npt.NDArray[np.float32]
+    ac: npt.NDArray[np.float32]
+
+
+def learn_costs(
     coefficients: npt.NDArray[np.int16],
     weights: Weights,
     lagrangians: npt.NDArray[np.float64],
     tables: Tables,
     form: Layout,
     zeroing: float = 1.0,
-) -> npt.NDArray[np.int16]:
-    """The levels with the least weighted error + lambda * bits.
+) -> Costs:
+    """What symbols will cost in a file of an image, or of a sample of it, before it is optimised.
 
-    The code lengths that bits are counted with come from the image itself: from a quick thresholding of a sample of its
-    units, then from a trellis pass over that sample.
+    DC costs come from a quick thresholding; AC costs from a trellis pass that takes its own from the same thresholding.
 
     Args:
         coefficients: int16 (units, parts, 64), zigzag, eight times the orthonormal DCT.
@@ -56,37 +73,67 @@ def optimise(
         tables: int64 (2, 64), zigzag.
         form: The layout.
         zeroing: What dropping an AC coefficient costs, relative to its weighted square.
+    """
+    of_part = form.component_of_part
+    rounded = np.empty_like(coefficients)
+    _round(coefficients, weights, lagrangians, tables, of_part, form.real, zeroing, rounded)
+    dc_costs, ac_costs = symbol_costs(count_symbols(rounded, form))
+    stride = max(1, len(coefficients) // _ENOUGH_UNITS)
+    # Odd, so that the units do not fall on the same columns in every row.
+    stride += 1 - stride % 2
+    part = np.ascontiguousarray(coefficients[::stride])
+    part_weights = np.ascontiguousarray(weights[::stride]) if len(weights) > 1 else weights
+    part_real = np.ascontiguousarray(form.real[::stride])
+    drafted = np.zeros_like(part)
+    own = lagrangians[::stride].copy()
+    _trellis(part, part_weights, own, tables, of_part, part_real, ac_costs, zeroing, drafted)
+    return Costs(dc_costs, symbol_costs(count_symbols(drafted, form))[1])
+
+
+def optimise(
+    coefficients: npt.NDArray[np.int16],
+    weights: Weights,
+    lagrangians: npt.NDArray[np.float64],
+    tables: Tables,
+    form: Layout,
+    costs: Costs,
+    zeroing: float = 1.0,
+) -> npt.NDArray[np.int16]:
+    """The levels with the least weighted error + lambda * bits.
+
+    Args:
+        coefficients: int16 (units, parts, 64), zigzag, eight times the orthonormal DCT.
+        weights: float32 (units or 1, parts, 64), zigzag, at least 0.
+        lagrangians: float64 (units,): lambda, above 0.
+        tables: int64 (2, 64), zigzag.
+        form: The layout.
+        costs: What bits are counted with.
+        zeroing: What dropping an AC coefficient costs, relative to its weighted square.
 
     Returns:
         int16 (units, parts, 64).
     """
     of_part = form.component_of_part
-    rounded = np.empty_like(coefficients)
-    _round(coefficients, weights, lagrangians, tables, of_part, form.real, zeroing, rounded)
-    counts = count_symbols(rounded, form)
-    dc_costs, ac_costs = symbol_costs(counts)
+    result = np.empty_like(coefficients)
 
-    stride = max(1, len(coefficients) // _ENOUGH_UNITS)
-    # Odd, so that the sample does not fall on the same columns of units in every row.
-    stride += 1 - stride % 2
-    sample = np.ascontiguousarray(coefficients[::stride])
-    sample_weights = np.ascontiguousarray(weights[::stride]) if len(weights) > 1 else weights
-    sample_real = np.ascontiguousarray(form.real[::stride])
-    drafted = np.zeros_like(sample)
-    _trellis(
-        sample, sample_weights, lagrangians[::stride].copy(), tables, of_part, sample_real, ac_costs, zeroing, drafted
-    )
-    ac_costs = symbol_costs(count_symbols(drafted, form))[1]
+    def ac(units: slice) -> None:
+        own = weights[units] if len(weights) > 1 else weights
+        _trellis(
+            coefficients[units], own, lagrangians[units], tables, of_part, form.real[units], costs.ac, zeroing,
+            result[units],
+        )  # fmt: skip
 
-    result = np.zeros_like(coefficients)
-    _trellis(coefficients, weights, lagrangians, tables, of_part, form.real, ac_costs, zeroing, result)
-    for interval in form.intervals:
-        own_weights = weights[interval] if len(weights) > 1 else weights
-        for component in range(form.components):
+    def dc(component: int) -> None:
+        table = min(component, 1)
+        for units in form.intervals:
+            own = weights[units] if len(weights) > 1 else weights
             _trellis_dc(
-                coefficients[interval], own_weights, lagrangians[interval], tables[min(component, 1)],
-                of_part == component, form.real[interval], dc_costs[min(component, 1)], result[interval],
+                coefficients[units], own, lagrangians[units], tables[table], of_part == component, form.real[units],
+                costs.dc[table], result[units],
             )  # fmt: skip
+
+    together([functools.partial(ac, units) for units in ranges(len(coefficients), _AT_ONCE)])
+    together([functools.partial(dc, component) for component in range(form.components)])
     _fill(result, of_part, form.real)
     return result
 
@@ -110,6 +157,8 @@ def symbol_costs(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
 @compiled
 def _nearest(scaled: int, step: int) -> int:
     """The nearest level to a coefficient eight times its size, halves away from zero."""
+    if abs(scaled) < 4 * step:
+        return 0
     magnitude = (abs(scaled) + 4 * step) // (8 * step)
     return magnitude if scaled >= 0 else -magnitude
 
@@ -162,18 +211,33 @@ def _trellis(
     zeroing: float,
     result: Any,
 ) -> None:
-    """AC levels of all real blocks; ``result`` must be zero before."""
+    """AC levels of all real blocks, and zero for all else."""
+    least = np.empty((2, 64), dtype=np.int16)
+    for table in range(2):
+        for k in range(64):
+            # Half a step, times eight: what is smaller rounds to zero.
+            least[table, k] = min(4 * tables[table, k], 0x7FFF)
     room = np.empty((4, 65))
     places = np.empty((5, 65), dtype=np.int64)
     for unit in range(coefficients.shape[0]):
         of_weight = unit if weights.shape[0] > 1 else 0
         for part in range(coefficients.shape[1]):
-            if real[unit, part]:
-                table = min(of_part[part], 1)
+            result[unit, part, :] = 0
+            table = min(of_part[part], 1)
+            if real[unit, part] and _any_left(coefficients[unit, part], least[table]):
                 _trellis_block(
                     coefficients[unit, part], weights[of_weight, part], lagrangians[unit], tables[table],
                     costs[table], zeroing, room, places, result[unit, part],
                 )  # fmt: skip
+
+
+@compiled
+def _any_left(scaled: Any, least: Any) -> bool:
+    """Whether any AC coefficient of a block does not round to zero."""
+    found = 0
+    for k in range(1, 64):
+        found |= (scaled[k] >= least[k]) | (scaled[k] <= -least[k])
+    return found != 0
 
 
 @compiled
@@ -218,9 +282,9 @@ def _trellis_block(
     for k in range(1, 64):
         magnitude = abs(np.int64(scaled[k]))
         value = magnitude * 0.125
-        level = min((magnitude + 4 * table[k]) // (8 * table[k]), _LARGEST_AC)
         error = zeroing * weights[k] * value * value * scale
-        if level > 0:
+        if magnitude >= 4 * table[k]:
+            level = min((magnitude + 4 * table[k]) // (8 * table[k]), _LARGEST_AC)
             left = value - level * table[k]
             kept = weights[k] * left * left * scale
             # Keeping one more costs at most two code words and its own bits.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 from accelir_plugins.jpeg.transform import ZIGZAG, Layout
 
@@ -42,6 +44,8 @@ ANNEX_K = np.array(
 # A step of 16, that of the first coefficient in table K.1, is what libjpeg calls quality 50.
 _ANNEX_K_STEP = 16.0
 _LARGEST_STEP = 255
+# Units that one thread takes on at a time.
+_AT_ONCE = 8192
 # Weights below this part of the mean are as good as none; it also bounds the steps.
 _LEAST_WEIGHT = 1e-6
 # Where each zigzag position rounds up: 64 different places in 0..1, neighbours far apart. With one place for all a flat
@@ -82,17 +86,34 @@ def normalise(weights: Weights, form: Layout) -> tuple[Weights, npt.NDArray[np.f
     Returns:
         float32 of the same shape, zigzag, and float64 (2 or 1, 64): its means over all luma and all chroma blocks.
     """
-    sums = np.zeros((2, 64))
-    _add_up(weights, form.component_of_part, form.real, sums)
+    pieces = ranges(len(form.real), _AT_ONCE)
+    sums_of = np.zeros((len(pieces), 2, 64))
+    together(
+        [
+            functools.partial(_add_up, _of(weights, units), form.component_of_part, form.real[units], sums)
+            for units, sums in zip(pieces, sums_of, strict=True)
+        ]
+    )
+    sums = sums_of.sum(axis=0)
     luma = form.component_of_part == 0
     counts = np.array([form.real[:, luma].sum(), form.real[:, ~luma].sum()])
     mean = float(sums.sum() / (64 * counts.sum()))
     if mean <= 0:
         return normalise(np.ones_like(weights), form)
     ordered = np.empty_like(weights)
-    _reorder(weights, 1 / mean, ZIGZAG, ordered)
+    together(
+        [
+            functools.partial(_reorder, weights[units], 1 / mean, ZIGZAG, ordered[units])
+            for units in ranges(len(weights), _AT_ONCE)
+        ]
+    )
     families = 2 if form.components == 3 else 1
     return ordered, (sums[:families] / counts[:families, None] / mean)[:, ZIGZAG]
+
+
+def _of(weights: Weights, units: slice) -> Weights:
+    """The weights of some units: all share one where there is one."""
+    return weights[units] if len(weights) > 1 else weights
 
 
 @compiled

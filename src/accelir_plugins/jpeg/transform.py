@@ -8,6 +8,7 @@ stand one on the other.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.image import ImageArray
+from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 
 __all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "emphasised", "layout"]
@@ -23,6 +25,10 @@ Subsampling = Literal["420", "422", "444"]
 
 # Eight times the orthonormal DCT of samples from -128 to 127 lies within.
 _LARGEST_COEFFICIENT = 8 * 1024 - 1
+# Rows of units that are transformed at a time: their planes stay in the processor's cache.
+_BAND = 8
+# Blocks side by side that are transformed together.
+_TOGETHER = 32
 # In MCUs of a scan.
 _LONGEST_INTERVAL = 0xFFFF
 # (horizontal, vertical): luma blocks in a unit, where Cb and Cr have one.
@@ -150,20 +156,8 @@ def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
     Returns:
         int16 (units, parts, 64): zigzag, eight times the orthonormal DCT of the samples less 128.
     """
-    result = np.zeros((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
-    for component in range(form.components):
-        across, down = form.sampling(component)
-        first = int(np.argmax(form.component_of_part == component))
-        plane = np.empty((8 * form.rows * down, 8 * form.columns * across), dtype=np.int16)
-        if form.components == 1:
-            _gray(image, plane)
-        elif down < form.vertical:
-            _colour_halved(image, component, plane)
-        elif across < form.horizontal:
-            _colour_narrowed(image, component, plane)
-        else:
-            _colour(image, component, plane)
-        _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, result)
+    result = np.empty((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
+    together([functools.partial(_band, image, form, rows, result) for rows in ranges(form.rows, _BAND)])
     return result
 
 
@@ -194,12 +188,32 @@ def _scale(coefficients: Any, gains: Any, result: Any) -> None:
                 result[unit, part, k] = min(max(value, -_LARGEST_COEFFICIENT), _LARGEST_COEFFICIENT)
 
 
+def _band(image: ImageArray, form: Layout, rows: slice, result: npt.NDArray[np.int16]) -> None:
+    """The coefficients of some rows of units."""
+    count = rows.stop - rows.start
+    units = result[rows.start * form.columns : rows.stop * form.columns]
+    for component in range(form.components):
+        across, down = form.sampling(component)
+        first = int(np.argmax(form.component_of_part == component))
+        top = 8 * rows.start * down
+        plane = np.empty((8 * count * down, 8 * form.columns * across), dtype=np.int16)
+        if form.components == 1:
+            _gray(image, top, plane)
+        elif down < form.vertical:
+            _colour_halved(image, component, top, plane)
+        elif across < form.horizontal:
+            _colour_narrowed(image, component, top, plane)
+        else:
+            _colour(image, component, top, plane)
+        _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, units)
+
+
 @compiled
-def _gray(image: Any, plane: Any) -> None:
+def _gray(image: Any, top: int, plane: Any) -> None:
     height, width = image.shape
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
-            plane[row, column] = np.int16(image[min(row, height - 1), min(column, width - 1)])
+            plane[row, column] = np.int16(image[min(top + row, height - 1), min(column, width - 1)])
 
 
 @compiled
@@ -216,20 +230,20 @@ def _sample(image: Any, row: int, column: int, component: int) -> int:
 
 
 @compiled
-def _colour(image: Any, component: int, plane: Any) -> None:
+def _colour(image: Any, component: int, top: int, plane: Any) -> None:
     height, width = image.shape[0], image.shape[1]
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
-            plane[row, column] = _sample(image, min(row, height - 1), min(column, width - 1), component)
+            plane[row, column] = _sample(image, min(top + row, height - 1), min(column, width - 1), component)
 
 
 @compiled
-def _colour_halved(image: Any, component: int, plane: Any) -> None:
+def _colour_halved(image: Any, component: int, top: int, plane: Any) -> None:
     """Box-average 2x2 samples; columns are repeated before averaging, rows after it, as libjpeg does."""
     height, width = image.shape[0], image.shape[1]
     last = (height + 1) // 2 - 1
     for row in range(plane.shape[0]):
-        upper = 2 * min(row, last)
+        upper = 2 * min(top + row, last)
         lower = min(upper + 1, height - 1)
         for column in range(plane.shape[1]):
             left = min(2 * column, width - 1)
@@ -241,11 +255,11 @@ def _colour_halved(image: Any, component: int, plane: Any) -> None:
 
 
 @compiled
-def _colour_narrowed(image: Any, component: int, plane: Any) -> None:
+def _colour_narrowed(image: Any, component: int, top: int, plane: Any) -> None:
     """Average two samples side by side, the last column repeated before, as libjpeg does."""
     height, width = image.shape[0], image.shape[1]
     for row in range(plane.shape[0]):
-        at = min(row, height - 1)
+        at = min(top + row, height - 1)
         for column in range(plane.shape[1]):
             left = min(2 * column, width - 1)
             right = min(2 * column + 1, width - 1)
@@ -256,36 +270,50 @@ def _colour_narrowed(image: Any, component: int, plane: Any) -> None:
 
 @compiled
 def _transform(plane: Any, across: int, down: int, first: int, zigzag: Any, even: Any, odd: Any, result: Any) -> None:
-    """DCT of every 8x8 block of a plane; a unit holds ``across`` by ``down`` of them, from part ``first`` on."""
+    """DCT of every 8x8 block of a plane; a unit holds ``across`` by ``down`` of them, from part ``first`` on.
+
+    Some blocks side by side at a time, so that the innermost loops run over all their rows, then over all their
+    columns.
+    """
     block_columns = plane.shape[1] // 8
     columns = block_columns // across
-    half = np.empty((8, 8), dtype=np.int32)
-    full = np.empty(64, dtype=np.int32)
+    samples = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
+    half = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
+    full = np.empty((8, 8 * _TOGETHER), dtype=np.int32)
     for block_row in range(plane.shape[0] // 8):
-        for block_column in range(block_columns):
+        for start in range(0, block_columns, _TOGETHER):
+            count = min(_TOGETHER, block_columns - start)
             for row in range(8):
-                samples = plane[8 * block_row + row, 8 * block_column : 8 * block_column + 8]
-                sum0, sum1 = samples[0] + samples[7] - 256, samples[1] + samples[6] - 256
-                sum2, sum3 = samples[2] + samples[5] - 256, samples[3] + samples[4] - 256
-                dif0, dif1 = samples[0] - samples[7], samples[1] - samples[6]
-                dif2, dif3 = samples[2] - samples[5], samples[3] - samples[4]
-                for k in range(4):
-                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
-                    half[2 * k, row] = (total + 1024) >> 11
-                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
-                    half[2 * k + 1, row] = (total + 1024) >> 11
-            for column in range(8):
-                line = half[column]
-                sum0, sum1 = np.int64(line[0] + line[7]), np.int64(line[1] + line[6])
-                sum2, sum3 = np.int64(line[2] + line[5]), np.int64(line[3] + line[4])
-                dif0, dif1 = np.int64(line[0] - line[7]), np.int64(line[1] - line[6])
-                dif2, dif3 = np.int64(line[2] - line[5]), np.int64(line[3] - line[4])
-                for k in range(4):
-                    total = even[k, 0] * sum0 + even[k, 1] * sum1 + even[k, 2] * sum2 + even[k, 3] * sum3
-                    full[16 * k + column] = (total + 16384) >> 15
-                    total = odd[k, 0] * dif0 + odd[k, 1] * dif1 + odd[k, 2] * dif2 + odd[k, 3] * dif3
-                    full[16 * k + 8 + column] = (total + 16384) >> 15
-            unit = (block_row // down) * columns + block_column // across
-            part = first + (block_row % down) * across + block_column % across
-            for k in range(64):
-                result[unit, part, k] = full[zigzag[k]]
+                line = plane[8 * block_row + row, 8 * start : 8 * (start + count)]
+                for block in range(count):
+                    for column in range(8):
+                        samples[column, 8 * block + row] = line[8 * block + column] - 128
+            _butterflies(samples, even, odd, 11, 8 * count, half)
+            for frequency in range(8):
+                for block in range(count):
+                    for row in range(8):
+                        samples[row, 8 * block + frequency] = half[frequency, 8 * block + row]
+            _butterflies(samples, even, odd, 15, 8 * count, full)
+            for block in range(count):
+                block_column = start + block
+                unit = (block_row // down) * columns + block_column // across
+                part = first + (block_row % down) * across + block_column % across
+                for k in range(64):
+                    result[unit, part, k] = full[zigzag[k] >> 3, 8 * block + (zigzag[k] & 7)]
+
+
+@compiled
+def _butterflies(lines: Any, even: Any, odd: Any, shift: int, count: int, result: Any) -> None:
+    """The DCT across eight lines, column by column; 32 bits hold all that becomes of 8-bit samples."""
+    bias = np.int32(1 << (shift - 1))
+    for k in range(4):
+        e0, e1, e2, e3 = even[k, 0], even[k, 1], even[k, 2], even[k, 3]
+        o0, o1, o2, o3 = odd[k, 0], odd[k, 1], odd[k, 2], odd[k, 3]
+        for at in range(count):
+            total = e0 * np.int32(lines[0, at] + lines[7, at]) + e1 * np.int32(lines[1, at] + lines[6, at])
+            total += e2 * np.int32(lines[2, at] + lines[5, at]) + e3 * np.int32(lines[3, at] + lines[4, at])
+            result[2 * k, at] = np.int32(total + bias) >> shift
+        for at in range(count):
+            total = o0 * np.int32(lines[0, at] - lines[7, at]) + o1 * np.int32(lines[1, at] - lines[6, at])
+            total += o2 * np.int32(lines[2, at] - lines[5, at]) + o3 * np.int32(lines[3, at] - lines[4, at])
+            result[2 * k + 1, at] = np.int32(total + bias) >> shift

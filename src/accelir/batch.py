@@ -1,0 +1,182 @@
+"""Many pictures: encoded side by side, each for itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from accelir import registry
+from accelir.allocation.allocator import Allocator
+from accelir.allocation.budget import Budget
+from accelir.codec import Codec
+from accelir.errors import InvalidInputError
+from accelir.image import PICTURE_ENDINGS
+from accelir.network import IRNetwork
+from accelir.pipeline import ProfileWarning, encode, profile_for
+from accelir.profiling.profile import Profile
+from accelir.threads import LIMIT, processors
+
+__all__ = ["BatchResult", "encode_many"]
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of one picture.
+
+    Attributes:
+        source: The picture.
+        target: The file that was to be written.
+        size: Its bytes; 0 where there is none.
+        error: Why there is none; empty where there is one.
+    """
+
+    source: Path
+    target: Path
+    size: int
+    error: str = ""
+
+
+def encode_many(
+    sources: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    *,
+    network: str | IRNetwork,
+    codec: str | Codec = "jpeg",
+    budget: Budget,
+    profile: Profile | str | Path | None = None,
+    estimate: str = "profile",
+    allocator: str | Allocator = "lagrangian",
+    metadata: Literal["keep", "strip"] = "keep",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[BatchResult]:
+    """Encode many pictures for the network that will restore them, into the files that `encode` makes of each.
+
+    A picture that cannot be encoded spoils no other: its result says why. A file is written whole or not at all.
+    Workers are processes of one thread each, so a script that calls this needs ``if __name__ == "__main__":``.
+
+    Args:
+        sources: A folder, searched through, or the paths of pictures.
+        folder: Where the files go, under the names of the pictures; made where it is not there. Folders inside a folder
+            are kept.
+        network: As for `encode`, and so are ``codec``, ``profile``, ``allocator`` and ``metadata``.
+        codec: A name or an instance.
+        budget: Of each file.
+        profile: A Profile, the path of one, or None.
+        estimate: As for `encode`, but no Estimate and no ``"oracle"``, which belong to one picture.
+        allocator: A name or an instance.
+        metadata: Whether it is kept.
+        workers: How many pictures are encoded at a time; None for one a processor. One works in this process, each
+            picture with all threads.
+        progress: Called as ``progress(done, total)`` after each picture.
+
+    Returns:
+        One result for each picture, in the order of ``sources``; of a folder, by path.
+
+    Raises:
+        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be.
+        UnknownNameError: No codec, network or allocator of that name.
+        ProfileNotFoundError: No profile for the pair; says how to make one.
+    """
+    net, coder = registry.network(network), registry.codec(codec)
+    registry.allocator(allocator)
+    if estimate == "profile" and profile is None:
+        # Now, and not once for every picture.
+        profile_for(coder, net)
+    if workers is not None and workers < 1:
+        raise InvalidInputError(f"There is at least 1 worker; got {workers}.")
+    pairs = _pairs(sources, Path(folder), coder.extensions)
+    count = min(workers or processors(), len(pairs))
+    asked = {
+        "network": network,
+        "codec": codec,
+        "budget": budget,
+        "profile": profile,
+        "estimate": estimate,
+        "allocator": allocator,
+        "metadata": metadata,
+    }
+    results: list[BatchResult | None] = [None] * len(pairs)
+    for done, (index, result) in enumerate(_all(pairs, count, asked), 1):
+        results[index] = result
+        if progress is not None:
+            progress(done, len(pairs))
+    return [result for result in results if result is not None]
+
+
+def _pairs(
+    sources: str | Path | Sequence[str | Path], folder: Path, endings: tuple[str, ...]
+) -> list[tuple[Path, Path]]:
+    """Each picture and the file that it is encoded into."""
+    if isinstance(sources, str | Path):
+        top = Path(sources)
+        if not top.is_dir():
+            raise InvalidInputError(f"{top} is not a folder.")
+        found = sorted(path for path in top.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+        # Not what an earlier call has written.
+        found = [path for path in found if folder == top or folder not in path.parents]
+        names = [path.relative_to(top) for path in found]
+    else:
+        found = [Path(source) for source in sources]
+        names = [Path(path.name) for path in found]
+    if not found:
+        raise InvalidInputError(f"No picture to encode ({', '.join(sorted(PICTURE_ENDINGS))}).")
+    pairs = [(path, folder / name.with_suffix(endings[0])) for path, name in zip(found, names, strict=True)]
+    inputs = {path.resolve() for path in found}
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target.resolve() in inputs:
+            raise InvalidInputError(f"{target} is a picture to encode; name another folder.")
+        if target in taken:
+            raise InvalidInputError(f"{taken[target]} and {source} would both be written to {target}.")
+        taken[target] = source
+    return pairs
+
+
+def _all(pairs: Sequence[tuple[Path, Path]], workers: int, asked: dict[str, Any]) -> Iterator[tuple[int, BatchResult]]:
+    """Each result and its place, as they come."""
+    if workers == 1:
+        for index, (source, target) in enumerate(pairs):
+            yield index, _one(source, target, asked)
+        return
+    # Spawned and not forked: the threads of torch do not survive a fork.
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_start_worker)
+    try:
+        places: dict[Future[BatchResult], int] = {
+            pool.submit(_one, source, target, asked): index for index, (source, target) in enumerate(pairs)
+        }
+        for future in as_completed(places):
+            index = places[future]
+            try:
+                yield index, future.result()
+            except BrokenProcessPool:
+                yield index, BatchResult(*pairs[index], 0, "A worker has died; it may have run out of memory.")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import torch
+
+    os.environ[LIMIT] = "1"
+    torch.set_num_threads(1)
+    # The caller has been warned.
+    warnings.simplefilter("ignore", ProfileWarning)
+
+
+def _one(source: Path, target: Path, asked: dict[str, Any]) -> BatchResult:
+    try:
+        encoded = encode(source, **asked)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        encoded.save(target)
+    except Exception as error:
+        return BatchResult(source, target, 0, str(error) or type(error).__name__)
+    return BatchResult(source, target, len(encoded.data))

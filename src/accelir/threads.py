@@ -1,0 +1,38 @@
+"""How many threads one image gets, and how they share its work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["LIMIT", "processors", "ranges", "together"]
+
+LIMIT = "ACCELIR_THREADS"
+"""The environment variable that limits the threads of one image."""
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def together(jobs: Sequence[Callable[[], object]]) -> None:
+    """Run jobs that depend on nothing of each other: in one thread a processor, or as many as ``ACCELIR_THREADS`` says.
+
+    What becomes of an image must not depend on how many there are, so its work is cut the same way whatever they are.
+    """
+    limit = os.environ.get(LIMIT, "")
+    threads = min(len(jobs), int(limit) if limit.isdigit() else processors())
+    if threads < 2:
+        for job in jobs:
+            job()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(job) for job in jobs]:
+            done.result()
+
+
+def ranges(count: int, step: int) -> list[slice]:
+    """The slices of at most ``step`` that 0 to ``count`` falls into."""
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]

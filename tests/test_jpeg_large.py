@@ -1,0 +1,135 @@
+"""Large photographs: sizes foreseen from a sample, few files written, the same bytes whatever the threads."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import accelir
+from accelir.codec import PreparedWithMetadata
+from accelir.metadata import Metadata
+from accelir.threads import LIMIT
+from accelir_plugins.jpeg import JpegCodec
+from accelir_plugins.jpeg.codec import JpegPrepared
+from accelir_plugins.jpeg.sample import ENOUGH, take_sample
+
+NETWORK = "edsr-x4-f16"
+
+
+@pytest.fixture(scope="module")
+def large() -> np.ndarray:
+    from sklearn.datasets import load_sample_images
+
+    china, flower = load_sample_images().images
+    rows = [np.concatenate([china, flower[:, ::-1], china[::-1]], axis=1), np.concatenate([flower] * 3, axis=1)]
+    return np.ascontiguousarray(np.concatenate([*rows, rows[0][:, ::-1]])[:1277, :1913])
+
+
+@pytest.fixture(scope="module")
+def prepared(large) -> JpegPrepared:
+    return JpegCodec().prepare(large)
+
+
+def sensitivity_of(codec: JpegCodec, image: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    return codec.project(noise) ** 2 + 0.1
+
+
+def test_only_large_pictures_are_foreseen(large, prepared):
+    assert prepared.foresees
+    small = JpegCodec().prepare(large[:300, :400])
+    assert not small.foresees
+    assert small.size(12) == len(small.write(12).data)
+
+
+@pytest.mark.parametrize("options", [{}, {"rdo": 0.0}, {"subsampling": "444"}, {"restart_interval": 2}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_foreseen_sizes_are_near_and_move_as_the_files_do(large, options, weighted):
+    codec = JpegCodec(**options)
+    found = codec.prepare(large, sensitivity=sensitivity_of(codec, large) if weighted else None)
+    mixed = np.random.default_rng(1).integers(10, 20, codec.level_map(large, 0).shape)
+    for levels in (8, 16, mixed):
+        ratios = [found.size(levels, trim) / len(found.write(levels, trim).data) for trim in (0.0, 0.4)]
+        assert ratios[0] == pytest.approx(1, abs=0.06)
+        assert ratios[1] == pytest.approx(ratios[0], rel=0.01)
+
+
+def test_foreseeing_leaves_no_trace(large, prepared):
+    other = JpegCodec().prepare(large)
+    expected = other.write(14, 0.2).data
+    assert prepared.size(3) < prepared.size(20)
+    assert prepared.write(14, 0.2).data == expected
+
+
+def test_a_sample_is_of_whole_runs_and_of_all_kinds(prepared):
+    sample = take_sample(prepared.coefficients, prepared.weights, prepared.form)
+    assert 2 * len(sample.units) == ENOUGH
+    assert (np.diff(sample.units.reshape(-1, 16), axis=1) == 1).all()
+    assert len(np.unique(sample.units)) == len(sample.units)
+    assert sample.share == len(sample.units) / len(prepared.coefficients)
+    energy = np.abs(prepared.coefficients[:, :, 1:].astype(float)).mean()
+    assert np.abs(sample.coefficients[:, :, 1:].astype(float)).mean() == pytest.approx(energy, rel=0.05)
+
+
+@pytest.mark.parametrize("quality", [10, 50, 92])
+def test_a_budget_takes_few_files_and_is_filled(large, quality, monkeypatch):
+    written = []
+    write = JpegPrepared.write
+
+    def counted(self, levels, trim=0.0):
+        written.append((np.array(levels).tobytes(), trim))
+        return write(self, levels, trim)
+
+    monkeypatch.setattr(JpegPrepared, "write", counted)
+    stream = io.BytesIO()
+    Image.fromarray(large).save(stream, "JPEG", quality=quality, optimize=True)
+    budget = len(stream.getvalue())
+    encoded = accelir.encode(large, network=NETWORK, budget=accelir.LikeQuality(quality))
+    assert 0.98 * budget <= len(encoded.data) <= budget
+    assert len(written) <= 4
+    assert len(set(written)) == len(written)
+
+
+@pytest.mark.parametrize("budget", [400, 10_000_000])
+def test_budgets_out_of_reach(large, budget):
+    if budget == 400:
+        with pytest.raises(accelir.BudgetError, match="400"):
+            accelir.encode(large, network=NETWORK, budget=accelir.Bytes(budget))
+    else:
+        encoded = accelir.encode(large, network=NETWORK, budget=accelir.Bytes(budget))
+        assert np.mean((JpegCodec().decode(encoded.data).astype(float) - large) ** 2) < 25
+
+
+def test_metadata_counts_in_what_is_foreseen(large, prepared):
+    metadata = Metadata(exif=b"MM\0*\0\0\0\x08\0\0\0\0\0\0" + bytes(3000))
+    with_metadata = PreparedWithMetadata(JpegCodec(), prepared, metadata)
+    assert with_metadata.foresees
+    more = len(with_metadata.write(9).data) - len(prepared.write(9).data)
+    assert more > 3000
+    assert with_metadata.size(9) - prepared.size(9) == more
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads(large, monkeypatch):
+    import torch
+
+    found, before = set(), torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            monkeypatch.setenv(LIMIT, str(threads))
+            found.add(accelir.encode(large, network=NETWORK, budget=accelir.BitsPerPixel(1)).data)
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_interval": 70}])
+def test_large_files_hold_the_pixels_whatever_the_process(large, options):
+    """Symbols are counted in pieces: none is missed where one piece ends."""
+    tall = np.concatenate([large, large[::-1]])
+    files = [JpegCodec(process=process, **options).encode(tall, 13).data for process in ("baseline", "progressive")]
+    first, second = (JpegCodec().decode(data) for data in files)
+    assert np.array_equal(first, second)
