@@ -87,3 +87,20 @@ def test_dearer_zeros_are_fewer(photo):
     assert counts == sorted(counts)
     assert sizes == sorted(sizes)
     assert counts[-1] > 1.1 * counts[0]
+
+
+def test_lambda_falls_off_with_the_step(photo):
+    """At a step of 16 nothing changes; a coarser file drops less for it, a finer one more."""
+    level = 10
+    step = 96 * 2 ** (-level / 4)
+    counts = {}
+    for falloff in (0.0, 1.0):
+        codec = JpegCodec(rdo=0.2, rdo_falloff=falloff, table="flat")
+        prepared = codec.prepare(photo)
+        for wanted in (32.0, 16.0, 6.0):
+            trim = 4 * np.log2(step / wanted)
+            quantised, _ = prepared.quantise(codec.level_map(photo, level), trim)
+            counts[falloff, wanted] = np.count_nonzero(quantised)
+    assert counts[1.0, 16.0] == pytest.approx(counts[0.0, 16.0], rel=1e-3)
+    assert counts[1.0, 32.0] > 1.02 * counts[0.0, 32.0]
+    assert counts[1.0, 6.0] < 0.98 * counts[0.0, 6.0]

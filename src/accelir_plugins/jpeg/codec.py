@@ -35,6 +35,8 @@ _TABLE_OVER_FINEST = 2**0.5
 # At high rates the error is step^2 / 12 per coefficient, so a bit more saves 2 ln 2 * step^2 / 12.
 _SLOPE = np.log(2) / 6
 _ROW_MAJOR = np.argsort(transform.ZIGZAG)
+# The step at which `rdo_falloff` leaves `rdo` as it is.
+_FALLOFF_STEP = 16.0
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
 
@@ -48,6 +50,8 @@ class JpegOptions(CodecOptions):
             ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
+        rdo_falloff: With which power of the step that falls, from a step of 16 on: with 1, lambda is proportional to the
+            step. Only where no reference guides.
         guided_rdo: The same where a reference guides. What zeroing costs after restoration then comes back in the
             coefficients that are wanted, so that lambda need not be held down for it, and ``zeroing`` counts as 1.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
@@ -64,6 +68,7 @@ class JpegOptions(CodecOptions):
     restart_interval: int = Field(default=0, ge=0)
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
+    rdo_falloff: float = Field(default=0.0, ge=-2, le=2)
     guided_rdo: float = Field(default=0.15, ge=0, le=10)
     table: Literal["shaped", "flat", "annex-k"] = "shaped"
     shape: float = Field(default=1.0, ge=0, le=4)
@@ -102,7 +107,8 @@ class JpegCodec(Codec):
         # That smooth: differences between blocks count most.
         {"rdo": 0.1, "shape": 0.7, "emphasis": 0.1},
         {"rdo": 0.14, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
-        {"rdo": 0.2, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
+        {"rdo": 0.14, "rdo_falloff": 0.5, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
+        {"rdo": 0.2, "rdo_falloff": 1.0, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
         # That sharpen.
         {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15},
         {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15, "zeroing": 0.85},
@@ -211,7 +217,7 @@ class JpegPrepared(Prepared):
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
-        self._rdo = codec.options.rdo
+        self._rdo, self._rdo_falloff = codec.options.rdo, codec.options.rdo_falloff
         self._zeroing = codec.options.zeroing
         self._guided = False
         self.foresees = len(self.coefficients) >= ENOUGH
@@ -276,7 +282,7 @@ class JpegPrepared(Prepared):
         other.coefficients = wanted.astype(np.int16)
         other._guided = True
         # What zeroing costs comes back in the shift.
-        other._rdo, other._zeroing = self._codec.options.guided_rdo, 1.0
+        other._rdo, other._rdo_falloff, other._zeroing = self._codec.options.guided_rdo, 0.0, 1.0
         # That of the coefficients before they were moved.
         other.__dict__.pop("_sample", None)
         return other
@@ -341,7 +347,8 @@ class JpegPrepared(Prepared):
         # Up to the table's own step lambda is the option's share of step^2. Beyond it the block has to become coarser
         # by lambda alone, so lambda grows with the slope of error over bits that rounding with that step would have.
         coarser = np.maximum((steps - table_step) * (steps + table_step), 0)
-        lagrangians = self._rdo * np.minimum(steps, table_step) ** 2 + max(self._rdo, _SLOPE) * coarser
+        rdo = self._rdo * (_FALLOFF_STEP / table_step) ** self._rdo_falloff
+        lagrangians = rdo * np.minimum(steps, table_step) ** 2 + max(rdo, _SLOPE) * coarser
         return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
 
 
