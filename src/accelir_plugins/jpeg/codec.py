@@ -50,8 +50,8 @@ class JpegOptions(CodecOptions):
             ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.
         rdo: Lambda relative to the squared step; 0 rounds to the nearest.
-        rdo_falloff: With which power of the step that falls, from a step of 16 on: with 1, lambda is proportional to the
-            step. Only where no reference guides.
+        rdo_falloff: With which power of the step that falls, being as it is at a step of 16: with 1, lambda is
+            proportional to the step. Only where no reference guides.
         guided_rdo: The same where a reference guides. What zeroing costs after restoration then comes back in the
             coefficients that are wanted, so that lambda need not be held down for it, and ``zeroing`` counts as 1.
         table: "shaped" follows the sensitivity, "flat" has one step, "annex-k" is the standard's, scaled.
