@@ -88,14 +88,6 @@ def test_prediction_follows_the_measured_sensitivity(photographs, network) -> No
     assert np.corrcoef(*blocks)[0, 1] > 0.7
 
 
-def test_prediction_in_bands_is_prediction_at_once(profile, photographs) -> None:
-    image = np.tile(photographs[0], (3, 1, 1))[:1040, :64]
-    coefficients, groups = profile.predictor.predict(image)
-    head, head_groups = profile.predictor.predict(image[:512])
-    assert coefficients.shape[:2] == groups.shape == (65, 4)
-    assert np.allclose(coefficients[:28], head[:28], atol=1e-4) and (groups[:28] == head_groups[:28]).all()
-
-
 @pytest.mark.parametrize("block", [4, 8, 16, 32])
 def test_strips_say_what_the_whole_says(block, monkeypatch) -> None:
     torch.manual_seed(0)

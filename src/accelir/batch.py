@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.image import PICTURE_ENDINGS
 from accelir.network import IRNetwork
-from accelir.pipeline import ProfileWarning, encode, profile_for
+from accelir.pipeline import ProfileWarning, check_request, encode, networks_of, profile_for
+from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.threads import LIMIT, processors
 
@@ -47,7 +49,7 @@ def encode_many(
     sources: str | Path | Sequence[str | Path],
     folder: str | Path,
     *,
-    network: str | IRNetwork,
+    network: str | IRNetwork | Sequence[str | IRNetwork],
     codec: str | Codec = "jpeg",
     budget: Budget,
     profile: Profile | str | Path | None = None,
@@ -84,14 +86,24 @@ def encode_many(
         InvalidInputError: No picture, or two that would be written to one file, or a picture that would be.
         UnknownNameError: No codec, network or allocator of that name.
         ProfileNotFoundError: No profile for the pair; says how to make one.
+        ProfileMismatchError: The profile is for another codec or network.
+        ProfileFormatError: A path that holds no profile.
     """
-    net, coder = registry.network(network), registry.codec(codec)
+    # Now, and not once for every picture.
+    nets, coder = networks_of(network), registry.codec(codec)
     registry.allocator(allocator)
-    if estimate == "profile" and profile is None:
-        # Now, and not once for every picture.
-        profile_for(coder, net)
+    check_request(estimate, budget, metadata)
+    if isinstance(estimate, Estimate) or estimate == "oracle":
+        raise InvalidInputError("An Estimate, and the oracle, belong to one picture; encode it by itself.")
+    if isinstance(profile, str | Path):
+        profile = Profile.load(profile)
+    if isinstance(profile, Profile):
+        profile.check(coder, nets[0])
+    elif estimate == "profile":
+        for net in nets:
+            profile_for(coder, net)
     if workers is not None and workers < 1:
-        raise InvalidInputError(f"There is at least 1 worker; got {workers}.")
+        raise InvalidInputError(f"There is at least 1 worker; got {workers!r}.")
     pairs = _pairs(sources, Path(folder), coder.extensions)
     count = min(workers or processors(), len(pairs))
     asked = {
@@ -121,7 +133,7 @@ def _pairs(
             raise InvalidInputError(f"{top} is not a folder.")
         found = sorted(path for path in top.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
         # Not what an earlier call has written.
-        found = [path for path in found if folder == top or folder not in path.parents]
+        found = [path for path in found if folder == top or folder.resolve() not in path.resolve().parents]
         names = [path.relative_to(top) for path in found]
     else:
         found = [Path(source) for source in sources]
@@ -142,34 +154,69 @@ def _pairs(
 
 def _all(pairs: Sequence[tuple[Path, Path]], workers: int, asked: dict[str, Any]) -> Iterator[tuple[int, BatchResult]]:
     """Each result and its place, as they come."""
+    waiting, suspects = list(range(len(pairs))), list[int]()
     if workers == 1:
-        for index, (source, target) in enumerate(pairs):
-            yield index, _one(source, target, asked)
+        for index in waiting:
+            yield index, _one(*pairs[index], asked)
         return
+    try:
+        request = pickle.dumps(asked)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InvalidInputError(
+            f"This cannot be handed to other processes: {error}. Name networks and codecs, or encode with one worker."
+        ) from error
+    while waiting or suspects:
+        # When a worker dies, all pictures of its pool go down with it. Those that it may have died of are tried again
+        # one by one, and the others all together.
+        careful = bool(suspects)
+        batch = suspects if careful else waiting
+        finished = set()
+        for index, result in _pooled(pairs, batch, 1 if careful else workers, request):
+            finished.add(index)
+            yield index, result
+        left = [index for index in batch if index not in finished]
+        if not careful:
+            suspects, waiting = left[:workers], left[workers:]
+        elif left:
+            yield left[0], BatchResult(*pairs[left[0]], 0, "A worker has died of it; it may have run out of memory.")
+            suspects = left[1:]
+        else:
+            suspects = []
+
+
+def _pooled(
+    pairs: Sequence[tuple[Path, Path]], batch: Sequence[int], workers: int, request: bytes
+) -> Iterator[tuple[int, BatchResult]]:
+    """The results of some pictures, until all are there or a worker has died."""
     # Spawned and not forked: the threads of torch do not survive a fork.
     spawned = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_start_worker, initargs=(request,))
     try:
-        places: dict[Future[BatchResult], int] = {
-            pool.submit(_one, source, target, asked): index for index, (source, target) in enumerate(pairs)
-        }
+        places = {pool.submit(_asked_of_worker, *pairs[index]): index for index in batch}
         for future in as_completed(places):
-            index = places[future]
-            try:
-                yield index, future.result()
-            except BrokenProcessPool:
-                yield index, BatchResult(*pairs[index], 0, "A worker has died; it may have run out of memory.")
+            yield places[future], future.result()
+    except BrokenProcessPool:
+        return
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+_request: dict[str, Any] = {}
+"""In a worker: what is asked of every picture."""
+
+
+def _start_worker(request: bytes) -> None:
     import torch
 
     os.environ[LIMIT] = "1"
     torch.set_num_threads(1)
     # The caller has been warned.
     warnings.simplefilter("ignore", ProfileWarning)
+    _request.update(pickle.loads(request))
+
+
+def _asked_of_worker(source: Path, target: Path) -> BatchResult:
+    return _one(source, target, _request)
 
 
 def _one(source: Path, target: Path, asked: dict[str, Any]) -> BatchResult:

@@ -74,7 +74,8 @@ def guide(
         networks: That will restore it, all of one task.
         reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale).
         sensitivity: float32 (rows, cols, K): the networks' mean; None to measure it, which takes a few of the passes.
-        passes: Forward and backward passes, at most; those of all networks together.
+        passes: Forward and backward passes, at most; those of all networks together. Less than two for each network,
+            and five more where the sensitivity is to be measured, do nothing.
         progress: Told (done, total, what).
 
     Returns:
@@ -84,15 +85,16 @@ def guide(
         NotDifferentiableError: A network has no gradients.
         CodecError: The codec cannot be guided.
     """
+    # One is for holding the result against the start.
+    steps = (passes - (PROBES * len(networks) if sensitivity is None else 0)) // len(networks) - 1
+    if steps < 1:
+        return start
     if sensitivity is None:
-        passes -= PROBES * len(networks)
         sensitivity = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
     if sensitivity is None or codec.project(np.zeros_like(image, dtype=np.float32)[:1, :1]) is None:
         raise CodecError(f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0.")
-    # One is for holding the result against the start.
-    steps = passes // len(networks) - 1
     usual = [_squared_error(network, codec, start, reference) for network in networks]
-    if steps < 1 or not all(usual):
+    if not all(usual):
         return start
     curvature = 2 * np.maximum(sensitivity, np.float32(LEAST_CURVATURE) * sensitivity.mean() + np.float32(1e-12))
     # Sensitivities count the error in R, G and B, which in gray are one.
@@ -109,7 +111,7 @@ def guide(
             break
         pixels = codec.decode(encoded.data)
         errors, gradients = zip(*(restored_error(network, pixels, reference) for network in networks), strict=True)
-        change = max(float(np.log(error / before)) for error, before in zip(errors, usual, strict=True))
+        change = max(float(np.log(max(error, 1e-9) / before)) for error, before in zip(errors, usual, strict=True))
         if change < least:
             best, least = encoded, change
         if step:

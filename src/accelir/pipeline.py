@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 
     from accelir.profiling.profiler import Progress
 
-__all__ = ["MetadataWarning", "ProfileWarning", "encode", "profile_for", "restore"]
+__all__ = [
+    "MetadataWarning",
+    "ProfileWarning",
+    "check_request",
+    "encode",
+    "networks_of",
+    "profile_for",
+    "restore",
+]
 
 
 class ProfileWarning(UserWarning):
@@ -77,10 +85,10 @@ def encode(
         estimate: ``"profile"`` (no network run), ``"measured"`` (a few backward passes), one of the controls
             ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
         allocator: A name or an instance.
-        reference: The clean original: guides, where ``estimate`` is no control; makes ``image`` where that is None; and
-            is what ``estimate="oracle"`` measures with.
-        passes: Forward and backward passes of the networks that the reference may take, all together. None for 40; for
-            0 beside a control, which the reference then does not guide. With 0 it never does.
+        reference: The clean original, of ``image``'s shape times the task's scale: guides, where ``estimate`` is no
+            control; makes ``image`` where that is None; and is what ``estimate="oracle"`` measures with.
+        passes: Forward and backward passes of the networks that guidance may take, all together; 0 for no guidance.
+            None for 40, but for 0 beside a control.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
         progress: Told (done, total, what) while a reference guides.
@@ -97,19 +105,11 @@ def encode(
         DecodeError: A path or bytes that are no picture.
         InvalidInputError: An argument of the wrong kind, or a reference that does not belong to the image.
     """
-    nets = _networks(network)
+    nets = networks_of(network)
     net = nets[0]
     coder = registry.codec(codec)
-    if not isinstance(estimate, Estimate) and estimate not in ("profile", "measured", *CONTROLS):
-        raise InvalidInputError(
-            f"An estimate is 'profile', 'measured', {', '.join(map(repr, CONTROLS))} or an Estimate; got {estimate!r}."
-        )
-    if not isinstance(budget, Budget):
-        raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
-    if metadata not in ("keep", "strip"):
-        raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
-    if passes is not None and (type(passes) is not int or passes < 0):
-        raise InvalidInputError(f"passes is a whole number, 0 or more; got {passes!r}.")
+    check_request(estimate, budget, metadata)
+    passes = None if passes is None else _passes(passes)
     if passes and reference is None:
         raise InvalidInputError("passes= is for following a reference; give reference=, the clean original.")
     clean, kept = (None, Metadata()) if reference is None else read_image(reference)
@@ -150,6 +150,22 @@ def encode(
     if not passes or clean is None:
         return encoded
     return guide(coder, array, prepared, encoded, fit, nets, clean, guess.sensitivity, passes=passes, progress=progress)
+
+
+def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> None:
+    """Make sure that these arguments of `encode` are of the right kind.
+
+    Raises:
+        InvalidInputError: One of them is not.
+    """
+    if not isinstance(estimate, Estimate) and estimate not in ("profile", "measured", *CONTROLS):
+        raise InvalidInputError(
+            f"An estimate is 'profile', 'measured', {', '.join(map(repr, CONTROLS))} or an Estimate; got {estimate!r}."
+        )
+    if not isinstance(budget, Budget):
+        raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
+    if metadata not in ("keep", "strip"):
+        raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
 
 
 @overload
@@ -255,6 +271,12 @@ def _outside() -> int:
     return level - 1
 
 
+def _passes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise InvalidInputError(f"passes is a whole number, 0 or more; got {value!r}.")
+    return int(value)
+
+
 def _find_profile(
     profile: Profile | str | Path | None, estimate: str | Estimate, codec: Codec, network: IRNetwork
 ) -> Profile | None:
@@ -274,7 +296,13 @@ def _find_profile(
     return None
 
 
-def _networks(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRNetwork]:
+def networks_of(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRNetwork]:
+    """The instances, at least one, all of one task.
+
+    Raises:
+        UnknownNameError: No network of that name.
+        InvalidInputError: None, or of several tasks.
+    """
     several = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Sequence) else wanted
     nets = [registry.network(each) for each in several]
     if not nets:

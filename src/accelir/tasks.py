@@ -48,10 +48,10 @@ class Task(ABC):
 
         Args:
             reference: uint8 (H, W, 3) or (H, W): the clean original.
-            image: uint8: the network's input.
+            image: uint8 (h, w, 3) or (h, w): the network's input.
 
         Returns:
-            uint8 of the restored image's shape.
+            uint8 (h * scale, w * scale, 3) or (h * scale, w * scale), of the restored image's shape.
 
         Raises:
             InvalidInputError: The reference does not belong to the image.

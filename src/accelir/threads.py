@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 __all__ = ["LIMIT", "processors", "ranges", "together"]
 
 LIMIT = "ACCELIR_THREADS"
-"""The environment variable that limits the threads of one image."""
+"""The environment variable that limits the threads of our own code for one image; those of torch are torch's."""
 
 
 def processors() -> int:
@@ -23,7 +23,7 @@ def together(jobs: Sequence[Callable[[], object]]) -> None:
     What becomes of an image must not depend on how many there are, so its work is cut the same way whatever they are.
     """
     limit = os.environ.get(LIMIT, "")
-    threads = min(len(jobs), int(limit) if limit.isdigit() else processors())
+    threads = min(len(jobs), int(limit) if limit.isdecimal() and limit.isascii() else processors())
     if threads < 2:
         for job in jobs:
             job()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelir.allocation.allocator import Allocator
+from accelir.bracket import MARGIN, Bracket
 from accelir.codec import Codec, Encoded, LevelMap, Prepared
 from accelir.errors import BudgetError, InvalidInputError
 from accelir.image import ImageArray
@@ -24,12 +25,6 @@ COARSE_WRITES = 3
 
 NEAR = 0.1
 """Logarithm of size over budget at which the fine control takes over."""
-
-MARGIN = 0.0015
-"""How far below the budget, in logarithm, the search aims: the file must not exceed it."""
-
-CLOSED = 1e-3
-"""Width of a bracket in which nothing better is expected."""
 
 FORESIGHTS = 6
 """Most sizes that are foreseen between two files."""
@@ -146,7 +141,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
         return proposed
 
     foresees = codec.fine_control and prepared.foresees
-    bracket = _Bracket()
+    bracket = Bracket()
     levels = propose(8 * budget)
     most = COARSE_WRITES if codec.fine_control else WRITES
     for count in range(1, most + 1):
@@ -165,7 +160,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     if foresees:
         _trim_with_foresight(prepared, levels, gap, codec.trim_slope, files)
     elif codec.fine_control:
-        bracket = _Bracket()
+        bracket = Bracket()
         trim = bracket.add(0.0, gap, slope=codec.trim_slope)
         for _ in range(WRITES - COARSE_WRITES):
             if files.filled >= GOAL or bracket.closed:
@@ -173,7 +168,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
     if not files.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
-        bracket = _Bracket()
+        bracket = Bracket()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
         trim = bracket.add(floor, files.keep(prepared.write(0, floor)), slope=codec.trim_slope)
         for _ in range(WRITES if codec.fine_control and files.filled else 0):
@@ -198,7 +193,7 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
     foreseen, written = {0.0: gap}, dict[float, float]()
     correction = 0.0
     for _ in range(WRITES - COARSE_WRITES):
-        bracket, trim = _Bracket(), 0.0
+        bracket, trim = Bracket(), 0.0
         # From the smallest and the largest towards the budget: the last of each side count.
         for known in sorted(foreseen, key=lambda known: -abs(foreseen[known] + correction)):
             trim = bracket.add(known, foreseen[known] + correction, slope)
@@ -241,34 +236,3 @@ class _Files:
         if size <= self.budget and (self.best is None or size > len(self.best.data)):
             self.best = encoded
         return self.gap(size)
-
-
-class _Bracket:
-    """A bracketed secant: the nearest positions below and above the budget, each with its gap."""
-
-    def __init__(self) -> None:
-        self.low: tuple[float, float] | None = None
-        self.high: tuple[float, float] | None = None
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing better is left to find."""
-        return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
-
-    def add(self, position: float, gap: float, slope: float) -> float:
-        """Take a size into account and say where to look next.
-
-        Args:
-            position: Where it was found.
-            gap: Its logarithm over the budget.
-            slope: About how that moves with the position.
-        """
-        if gap <= 0:
-            self.low = (position, gap)
-        else:
-            self.high = (position, gap)
-        if self.low is None or self.high is None:
-            return position - (gap + float(np.sign(gap)) * MARGIN) / slope if gap > 0 else position - gap / slope
-        aim = -MARGIN - self.low[1]
-        share = aim / (self.high[1] - self.low[1])
-        return self.low[0] + (self.high[0] - self.low[0]) * min(max(share, 0.1), 0.9)

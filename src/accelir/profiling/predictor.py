@@ -17,9 +17,6 @@ from accelir.network import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 
-BAND = 512
-"""Rows of pixels that are predicted at a time: memory stays bounded."""
-
 CELL = 4
 """Side in pixels of what the first layers sum up."""
 

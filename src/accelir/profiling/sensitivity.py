@@ -133,9 +133,11 @@ def sensitivity_from_gradients(codec: Codec, gradients: Gradients) -> Sensitivit
 
 
 def mean_sensitivity(sensitivities: Sequence[Sensitivity | None]) -> Sensitivity | None:
-    """What an error costs on average over several networks; None where one of them tells nothing."""
+    """What an error costs on average over those networks of which something is known; None where nothing is."""
     known = [each for each in sensitivities if each is not None]
-    return np.mean(known, axis=0, dtype=np.float32) if len(known) == len(sensitivities) else None
+    if len(known) < 2:
+        return known[0] if known else None
+    return np.mean(known, axis=0, dtype=np.float32)
 
 
 def smooth_over_blocks(sensitivity: Sensitivity) -> Sensitivity:

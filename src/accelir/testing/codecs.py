@@ -344,9 +344,10 @@ def check_moved(codec: Codec) -> None:
             )
             raise SkipTest("this codec has no coefficients")
         try:
-            still = prepared.moved(np.zeros_like(shift)).write(middle)
+            unmoved = prepared.moved(np.zeros_like(shift))
         except CodecError as error:
             raise SkipTest("this codec cannot be guided") from error
+        still = unmoved.write(middle)
         moved = prepared.moved(40 * shift).write(middle)
         for encoded in (still, moved):
             _require_bits_add_up(encoded, shift.shape[:2])
@@ -357,6 +358,7 @@ def check_moved(codec: Codec) -> None:
         require(float(((after - before) * gradient).sum()) > 0, "pixels move against the coefficients that are wanted")
         require(prepared.write(middle).data == usual.data, "moved() changes what the prepared image writes")
         raises(CodecError, "a shift of another shape", partial(prepared.moved, shift[:-1]))
+        raises(CodecError, "a shift that is not finite", partial(prepared.moved, np.full_like(shift, np.nan)))
 
 
 def _require_bits_add_up(encoded: Encoded, grid: tuple[int, ...]) -> None:

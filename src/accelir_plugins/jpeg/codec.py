@@ -25,8 +25,6 @@ __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
 # libjpeg opens no larger side, although the format could hold 65535.
 _LARGEST_SIDE = 65500
-# Eight times the orthonormal DCT of samples from -128 to 127.
-_LARGEST_COEFFICIENT = 8 * 1024 - 1
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
 # How much coarser than the finest step of the map the file's table may be: a block can be made coarser than its table
@@ -145,7 +143,10 @@ class JpegCodec(Codec):
         elif trust == 1:
             weights = _checked(sensitivity, form)
         else:
-            weights = _checked(sensitivity, form) ** trust * norms ** (1 - trust)
+            checked = _checked(sensitivity, form)
+            # Only ratios count: relative to the largest, no power overflows.
+            relative = checked / np.maximum(checked.max(), np.float32(1e-30))
+            weights = relative**trust * norms ** (1 - trust)
         ordered, means = quantisation_tables.normalise(weights, form)
         return JpegPrepared(self, image, form, ordered, means)
 
@@ -277,7 +278,11 @@ class JpegPrepared(Prepared):
         if np.shape(shift) != expected:
             raise CodecError(f"The coefficients of this image have shape {expected}; got {np.shape(shift)}.")
         ordered = adjoint.of_units(shift, self.form).reshape(self.coefficients.shape)[:, :, transform.ZIGZAG]
-        wanted = np.clip(np.rint(self.coefficients + 8 * ordered), -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT)
+        if not np.isfinite(ordered).all():
+            raise CodecError("A shift of coefficients is finite.")
+        wanted = np.clip(
+            np.rint(self.coefficients + 8 * ordered), transform.SMALLEST_COEFFICIENT, transform.LARGEST_COEFFICIENT
+        )
         other = copy.copy(self)
         other.coefficients = wanted.astype(np.int16)
         other._guided = True

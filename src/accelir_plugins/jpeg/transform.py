@@ -19,12 +19,23 @@ from accelir.image import ImageArray
 from accelir.threads import ranges, together
 from accelir_plugins.jpeg.compiled import compiled
 
-__all__ = ["DCT", "ZIGZAG", "Layout", "Subsampling", "coefficients", "emphasised", "layout"]
+__all__ = [
+    "DCT",
+    "LARGEST_COEFFICIENT",
+    "SMALLEST_COEFFICIENT",
+    "ZIGZAG",
+    "Layout",
+    "Subsampling",
+    "coefficients",
+    "emphasised",
+    "layout",
+]
 
 Subsampling = Literal["420", "422", "444"]
 
-# Eight times the orthonormal DCT of samples from -128 to 127 lies within.
-_LARGEST_COEFFICIENT = 8 * 1024 - 1
+SMALLEST_COEFFICIENT, LARGEST_COEFFICIENT = -8 * 1024, 8 * 1023
+"""Times eight, of what a baseline file can hold with steps of 1: its DC levels are -1024 to 1023."""
+
 # Rows of units that are transformed at a time: their planes stay in the processor's cache.
 _BAND = 8
 # Blocks side by side that are transformed together.
@@ -185,7 +196,7 @@ def _scale(coefficients: Any, gains: Any, result: Any) -> None:
         for part in range(coefficients.shape[1]):
             for k in range(64):
                 value = np.rint(coefficients[unit, part, k] * gains[part, k])
-                result[unit, part, k] = min(max(value, -_LARGEST_COEFFICIENT), _LARGEST_COEFFICIENT)
+                result[unit, part, k] = min(max(value, SMALLEST_COEFFICIENT), LARGEST_COEFFICIENT)
 
 
 def _band(image: ImageArray, form: Layout, rows: slice, result: npt.NDArray[np.int16]) -> None:

@@ -1,0 +1,44 @@
+"""Bracket: where a rising size meets a wanted one, found by a bracketed secant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["CLOSED", "MARGIN", "Bracket"]
+
+MARGIN = 0.0015
+"""How far below the wanted size, in logarithm, the search aims, for a file must not exceed it."""
+
+CLOSED = 1e-3
+"""Width of a bracket in which nothing better is expected."""
+
+
+class Bracket:
+    """The nearest positions below and above the wanted size, each with its gap."""
+
+    def __init__(self) -> None:
+        self.low: tuple[float, float] | None = None
+        self.high: tuple[float, float] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing better is left to find."""
+        return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
+
+    def add(self, position: float, gap: float, slope: float) -> float:
+        """Take a size into account and say where to look next.
+
+        Args:
+            position: Where it was found.
+            gap: Its logarithm over the wanted size.
+            slope: About how that moves with the position.
+        """
+        if gap <= 0:
+            self.low = (position, gap)
+        else:
+            self.high = (position, gap)
+        if self.low is None or self.high is None:
+            return position - (gap + float(np.sign(gap)) * MARGIN) / slope if gap > 0 else position - gap / slope
+        aim = -MARGIN - self.low[1]
+        share = aim / (self.high[1] - self.low[1])
+        return self.low[0] + (self.high[0] - self.low[0]) * min(max(share, 0.1), 0.9)
