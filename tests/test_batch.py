@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -121,3 +123,55 @@ if __name__ == "__main__":
     script.write_text(code)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.stdout.count("A worker has died") == 3, done.stderr
+
+
+def test_a_picture_that_kills_its_worker_spoils_no_other(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, side in (("a", 32), ("b", 33), ("c", 32), ("d", 32)):
+        Image.fromarray(np.random.default_rng(side).integers(0, 256, (side, 32, 3), dtype=np.uint8)).save(
+            folder / f"{name}.png"
+        )
+    code = f"""
+import os, accelir
+
+class Deadly(accelir.Bytes):
+    def resolve(self, image, *rest):
+        if image.shape[0] == 33:
+            os._exit(3)
+        return super().resolve(image, *rest)
+
+if __name__ == "__main__":
+    results = accelir.encode_many(
+        {str(folder)!r}, {str(tmp_path / "out")!r}, network={NETWORK!r}, budget=Deadly(2000), workers=2
+    )
+    for result in results:
+        print(result.source.stem, result.error or "written")
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.endswith("written")] == ["a written", "c written", "d written"], done.stderr
+    assert len(lines) == 4
+    assert lines[1].startswith("b A worker has died")
+
+
+def test_what_other_processes_cannot_get_is_said_at_once(photographs, tmp_path):
+    module = torch.nn.Identity()
+    module.told = lambda: None
+    network = accelir.TorchNetwork(module, accelir.Denoise(5), name="local", receptive_field=1)
+    with pytest.raises(accelir.InvalidInputError, match="handed to other processes"):
+        accelir.encode_many(
+            photographs, tmp_path, network=network, budget=accelir.Bytes(9000), estimate="plain-mse", workers=2
+        )
+
+
+def test_the_folder_of_an_earlier_call_is_known_by_any_path(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for target in (folder / "out", Path("in/out")):
+        asked = {"network": NETWORK, "budget": accelir.Bytes(9000), "workers": 1}
+        assert [result.source.name for result in accelir.encode_many("in", target, **asked)] == ["a.png"]
