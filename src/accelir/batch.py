@@ -132,8 +132,9 @@ def _pairs(
         if not top.is_dir():
             raise InvalidInputError(f"{top} is not a folder.")
         found = sorted(path for path in top.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
-        # Not what an earlier call has written.
-        found = [path for path in found if folder == top or folder.resolve() not in path.resolve().parents]
+        if top.resolve() in folder.resolve().parents:
+            # Not what an earlier call has written.
+            found = [path for path in found if folder.resolve() not in path.resolve().parents]
         names = [path.relative_to(top) for path in found]
     else:
         found = [Path(source) for source in sources]
