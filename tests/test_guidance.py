@@ -208,3 +208,14 @@ def test_a_jpeg_says_how_far_it_came() -> None:
     # The pixels are rounded.
     np.testing.assert_allclose(moved, shift + encoded.coefficient_error, atol=1.6)
     assert prepared.write(12).coefficient_error is None
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 56), (512, 768)])
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+def test_pictures_of_any_size_can_be_moved(size, subsampling):
+    """Moved by nothing, with a lambda that is not for guided files, the file is the usual one."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    codec = accelir.codec("jpeg", subsampling=subsampling, rdo=0.1, guided_rdo=0.1)
+    prepared = codec.prepare(image)
+    shift = np.zeros_like(codec.project(image.astype(np.float32)))
+    assert prepared.moved(shift).write(12).data == prepared.write(12).data

@@ -284,7 +284,7 @@ class JpegPrepared(Prepared):
             np.rint(self.coefficients + 8 * ordered), transform.SMALLEST_COEFFICIENT, transform.LARGEST_COEFFICIENT
         )
         other = copy.copy(self)
-        other.coefficients = wanted.astype(np.int16)
+        other.coefficients = np.ascontiguousarray(wanted, dtype=np.int16)
         other._guided = True
         # What zeroing costs comes back in the shift.
         other._rdo, other._rdo_falloff, other._zeroing = self._codec.options.guided_rdo, 0.0, 1.0
