@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from common import JOBS, fingerprints, shown_command
 from peers import check_mozjpeg
@@ -193,6 +194,8 @@ def folder(data_folder: Path, network: str, quality: int, workers: int) -> dict[
     """Pictures per second of `encode_many`, from the first pictures on: the start of the workers is told apart."""
     allowed = sorted(os.sched_getaffinity(0))[:workers]
     os.sched_setaffinity(0, allowed)
+    # They were counted before.
+    torch.set_num_threads(workers)
     done: list[float] = []
     with tempfile.TemporaryDirectory() as made:
         image = photograph(data_folder, 2160, 3840)

@@ -81,7 +81,9 @@ def test_both_are_found(answer: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "skipped"), [("codec", ["check_project"]), ("task", []), ("network", [])], ids=["codec", "task", "network"]
+    ("kind", "skipped"),
+    [("codec", ["check_project", "check_moved"]), ("task", []), ("network", [])],
+    ids=["codec", "task", "network"],
 )
 def test_both_keep_their_contracts(answer: dict[str, Any], kind: str, skipped: list[str]) -> None:
     results = answer[kind]

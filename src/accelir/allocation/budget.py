@@ -170,13 +170,15 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
         bracket = Bracket()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
-        trim = bracket.add(floor, files.keep(prepared.write(0, floor)), slope=codec.trim_slope)
+        coarsest = prepared.write(0, floor)
+        trim = bracket.add(floor, files.keep(coarsest), slope=codec.trim_slope)
         for _ in range(WRITES if codec.fine_control and files.filled else 0):
             if files.filled >= codec.fill or bracket.closed:
                 break
             trim = bracket.add(trim, files.keep(prepared.write(0, trim)), slope=codec.trim_slope)
-    if files.best is None:
-        raise BudgetError(budget, files.smallest, codec.name)
+        if files.best is None:
+            raise BudgetError(budget, len(coarsest.data), codec.name)
+    assert files.best is not None
     return files.best
 
 
@@ -218,7 +220,6 @@ class _Files:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.best: Encoded | None = None
-        self.smallest = 0
 
     @property
     def filled(self) -> float:
@@ -232,7 +233,6 @@ class _Files:
     def keep(self, encoded: Encoded) -> float:
         """Take a file that was written and return the logarithm of its size over the budget."""
         size = len(encoded.data)
-        self.smallest = size if self.smallest == 0 else min(size, self.smallest)
         if size <= self.budget and (self.best is None or size > len(self.best.data)):
             self.best = encoded
         return self.gap(size)

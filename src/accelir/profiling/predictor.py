@@ -71,7 +71,7 @@ class PredictorNet(nn.Module):
         bias = None if first.bias is None else first.bias - 0.5 * first.weight.sum((1, 2, 3))
         height, width = pixels.shape[2:]
         rows = max(1, STRIP_VALUES // (first.out_channels * width * self.block)) * self.block
-        known = torch.empty((1, to_cells.out_channels, 0, width // CELL))
+        known = torch.empty((1, to_cells.out_channels, 0, width // CELL), dtype=weight.dtype)
         strips = []
         done = 0
         for top in range(0, height, rows):
@@ -79,7 +79,7 @@ class PredictorNet(nn.Module):
             # One cell further down is seen, and one above, which the strip before has left.
             stop = min(bottom + CELL, height)
             if stop > done:
-                fine = nn.functional.conv2d(_framed(pixels, done, stop), weight, bias).relu_()
+                fine = nn.functional.conv2d(_framed(pixels, done, stop, weight.dtype), weight, bias).relu_()
                 known = torch.cat([known, to_cells(fine).relu_()], dim=2)
                 done = stop
             edges = (0, 0, int(top == 0), int(bottom == height))
@@ -95,12 +95,12 @@ class PredictorNet(nn.Module):
         return self.sensitivity(features), self.group(features)
 
 
-def _framed(pixels: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+def _framed(pixels: torch.Tensor, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
     """Rows of pixels as floats, with their neighbours on all sides: 127.5 outside the picture."""
     height, width = pixels.shape[2:]
     first, last = max(start - 1, 0), min(stop + 1, height)
     shape = (1, 3, stop - start + 2, width + 2)
-    framed = torch.empty(shape, memory_format=torch.channels_last)
+    framed = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
     framed[:, :, :, 0 :: width + 1] = 127.5
     framed[:, :, : first - start + 1] = 127.5
     framed[:, :, last - start + 1 :] = 127.5
