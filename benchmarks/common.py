@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 import accelir
 from accelir.bench.measure import make_input
+from accelir.bench.results import ResultFile
 from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, ssim_luma
 from accelir.network import IRNetwork
@@ -183,6 +184,26 @@ def shown_command(script: str, output: Path, **options: object) -> str:
             words += [f"{flag} {item}" for item in (value if isinstance(value, list) else [value])]
     words.append(f"--output {output.name if output.is_absolute() else output.as_posix()}")
     return " ".join(words)
+
+
+def of_shard(shard: str, output: Path, settings: dict[str, Any], command: str) -> tuple[ResultFile, int, int]:
+    """The file of one part of a measurement, or the whole one's with what its parts have measured.
+
+    Args:
+        shard: ``i/n``.
+        output: Of the whole.
+        settings: As for `ResultFile`.
+        command: As for `ResultFile`.
+
+    Returns:
+        The file, i and n.
+    """
+    part, parts = (int(number) for number in shard.split("/"))
+    results = ResultFile(output if parts == 1 else output.with_suffix(f".{part}of{parts}.json"), settings, command)
+    if parts == 1:
+        for other in sorted(output.parent.glob(f"{output.stem}.*of*.json")):
+            results.take_over(other)
+    return results, part, parts
 
 
 def progress() -> Progress:

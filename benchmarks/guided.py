@@ -18,11 +18,21 @@ from statistics import mean
 from typing import Annotated, Any
 
 import typer
-from common import Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded, shown_command
+from common import (
+    Measured,
+    each_task,
+    family,
+    fingerprints,
+    kernels,
+    of_shard,
+    pictures,
+    progress,
+    rounded,
+    shown_command,
+)
 
 import accelir
 from accelir.bench.measure import straddle, summarise
-from accelir.bench.results import ResultFile
 from accelir.guidance import PASSES
 from accelir.image import ImageArray
 from accelir.metrics import psnr_rgb
@@ -60,11 +70,7 @@ def main(
         "guided.py", output, task=task, set=set_names, quality=qualities, images=images,
         passes=None if passes == PASSES else passes, **{"for": guides},
     )  # fmt: skip
-    part, parts = (int(number) for number in shard.split("/"))
-    results = ResultFile(output if parts == 1 else output.with_suffix(f".{part}of{parts}.json"), settings, command)
-    if parts == 1:
-        for other in sorted(output.parent.glob(f"{output.stem}.*of*.json")):
-            results.take_over(other)
+    results, part, parts = of_shard(shard, output, settings, command)
     work = [
         (name, set_name, index, path, quality, arm)
         for name, (_, of_task) in jobs.items()

@@ -21,11 +21,22 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from common import Job, Measured, Score, each_task, family, fingerprints, kernels, pictures, progress, shown_command
+from common import (
+    Job,
+    Measured,
+    Score,
+    each_task,
+    family,
+    fingerprints,
+    kernels,
+    of_shard,
+    pictures,
+    progress,
+    shown_command,
+)
 
 import accelir
 from accelir.bench.measure import at_budget, straddle, summarise
-from accelir.bench.results import ResultFile
 from accelir.image import ImageArray
 from accelir.network import IRNetwork
 from accelir.profiling.controls import control_estimate
@@ -113,11 +124,7 @@ def main(
         "peers.py", output, task=task, set=set_names, networks=networks, images=images, peers=peers, measured=measured,
         process=process if process != "smaller" else None,
     )  # fmt: skip
-    part, parts = (int(number) for number in shard.split("/"))
-    results = ResultFile(output if parts == 1 else output.with_suffix(f".{part}of{parts}.json"), settings, command)
-    if parts == 1:
-        for other in sorted(output.parent.glob(f"{output.stem}.*of*.json")):
-            results.take_over(other)
+    results, part, parts = of_shard(shard, output, settings, command)
     work = [
         (name, set_name, index, path)
         for name in jobs

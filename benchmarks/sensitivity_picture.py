@@ -1,13 +1,14 @@
 """The picture of docs/sensitivity.md: photograph, sensitivity map and frequencies, for each task.
 
-``python benchmarks/sensitivity_picture.py`` writes docs/pictures/sensitivity.jpg and prints what the page says of it.
+``python benchmarks/sensitivity_picture.py`` writes docs/pictures/sensitivity.jpg, and its figures as JSON beside it.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ def main(
     """Measure and predict the sensitivity of a photograph for each task, and draw both."""
     codec = accelir.codec("jpeg")
     panels: list[Panel] = []
+    said: dict[str, Any] = {"command": "python benchmarks/sensitivity_picture.py"}
     for name, photograph, title in SHOWN:
         network = accelir.network(name)
         image = _input(network, np.asarray(load_sample_image(photograph)))
@@ -48,10 +50,12 @@ def main(
         predicted = profile_for(codec, network).predict(image, codec).sensitivity
         assert measured is not None
         assert predicted is not None
-        panels += _row(codec, image, title, name, measured, predicted)
+        row, said[name] = _row(codec, image, title, name, measured, predicted)
+        panels += row
     stream = io.BytesIO()
     side_by_side(panels, columns=4, size=PANEL).save(stream, "JPEG", quality=88, subsampling=0, optimize=True)
-    print(write_atomically(output, stream.getvalue()))
+    typer.echo(write_atomically(output, stream.getvalue()))
+    typer.echo(write_atomically(output.with_suffix(".json"), (json.dumps(said, indent=1) + "\n").encode()))
 
 
 def _input(network: IRNetwork, photograph: ImageArray) -> ImageArray:
@@ -63,19 +67,22 @@ def _input(network: IRNetwork, photograph: ImageArray) -> ImageArray:
 
 def _row(
     codec: Codec, image: ImageArray, title: str, name: str, measured: Sensitivity, predicted: Sensitivity
-) -> list[Panel]:
+) -> tuple[list[Panel], dict[str, Any]]:
     logarithms = [np.log(each.mean(axis=2, dtype=float)).ravel() for each in (measured, predicted)]
     low, high = np.exp(np.percentile(logarithms[0], [5, 95]) - np.log(measured.mean(dtype=float)))
     likeness = np.corrcoef(*logarithms)[0, 1]
     spectrum = _spectrum(measured)
-    said = f"{name}: blocks {low:.2f} to {high:.2f} of the mean (5 to 95 %), prediction correlates {likeness:.2f}"
-    print(f"{said}; highest frequency {spectrum[7, 7]:.2f} of DC, the costliest {spectrum.max():.2f}")
+    said = {
+        "blocks_5_to_95_percent_of_mean": [round(float(low), 3), round(float(high), 3)],
+        "correlation_of_logarithms": round(float(likeness), 3),
+        "luma_relative_to_dc": np.round(spectrum, 3).tolist(),
+    }
     return [
         Panel(Image.fromarray(image), title, f"what {name} gets"),
         Panel(_map(codec, image, measured), "Measured", f"5 to 95 %: {low:.2f} to {high:.2f} of the mean", BLOCKS),
         Panel(_map(codec, image, predicted), "Predicted", f"correlation with it {likeness:.2f}", BLOCKS),
         Panel(_frequencies(spectrum), "By frequency", "luma, relative to DC; DC top left", FREQUENCIES),
-    ]
+    ], said
 
 
 def _map(codec: Codec, image: ImageArray, sensitivity: Sensitivity) -> Image.Image:

@@ -166,19 +166,20 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             if files.filled >= GOAL or bracket.closed:
                 break
             trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
+    smallest = 0
     if not files.filled:
         # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
         bracket = Bracket()
         floor = -float(len(codec.levels)) if codec.fine_control else 0.0
         coarsest = prepared.write(0, floor)
+        smallest = len(coarsest.data)
         trim = bracket.add(floor, files.keep(coarsest), slope=codec.trim_slope)
         for _ in range(WRITES if codec.fine_control and files.filled else 0):
             if files.filled >= codec.fill or bracket.closed:
                 break
             trim = bracket.add(trim, files.keep(prepared.write(0, trim)), slope=codec.trim_slope)
-        if files.best is None:
-            raise BudgetError(budget, len(coarsest.data), codec.name)
-    assert files.best is not None
+    if files.best is None:
+        raise BudgetError(budget, smallest, codec.name)
     return files.best
 
 
