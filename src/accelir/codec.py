@@ -179,6 +179,8 @@ class Codec(ABC):
         levels: One label for each level, coarsest first.
         fill: Least part of a budget that is used, unless the finest level is reached.
         fine_control: Whether ``write`` heeds ``trim``.
+        merges_levels: Whether ``write`` may move levels of a map to near ones, where the format tells few of them apart:
+            `Encoded.levels` says which.
         trim_slope: About how much one level's worth of trim adds to the logarithm of the size.
         tunings: Options worth trying for a network: a profile fits them (the first is the default).
         Options: The options model; keyword arguments of the codec are its fields.
@@ -192,6 +194,7 @@ class Codec(ABC):
     levels: ClassVar[tuple[str, ...]]
     fill: ClassVar[float] = 0.95
     fine_control: ClassVar[bool] = False
+    merges_levels: ClassVar[bool] = False
     trim_slope: ClassVar[float] = 0.12
     tunings: ClassVar[Sequence[dict[str, Any]]] = ({},)
     Options: ClassVar[type[CodecOptions]] = CodecOptions

@@ -115,12 +115,16 @@ def check_encoded(codec: Codec) -> None:
 
 @_suite.check
 def check_mixed_levels(codec: Codec) -> None:
-    """A map of levels is written as asked, and its bits add up."""
+    """A map of levels is written as asked, or as nearly as the format can, and its bits add up."""
     for gray in (False, True):
         image = picture(70, 90, gray=gray)
         levels = _mixed_map(codec, image)
         encoded = codec.encode(image, levels)
-        require(np.array_equal(encoded.levels, levels), "levels says the map that was asked for")
+        if codec.merges_levels:
+            away, apart = np.abs(encoded.levels - levels), np.abs(np.median(levels) - levels)
+            require(away.mean() < apart.mean(), "a map that was asked for is followed better than by one level for all")
+        else:
+            require(np.array_equal(encoded.levels, levels), "levels says the map that was asked for")
         _require_bits_add_up(encoded, levels.shape)
         require(codec.decode(encoded.data).shape == image.shape, "a file of mixed levels decodes to the image's shape")
 

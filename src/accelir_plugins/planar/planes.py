@@ -1,0 +1,111 @@
+"""From RGB to 8-bit planes of luma and halved chroma."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelir.image import ImageArray
+from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, doubled, halved_transpose
+
+__all__ = ["Chroma", "Planes", "Range", "emphasised", "to_planes"]
+
+Chroma = Literal["average", "sharp"]
+Range = Literal["full", "limited"]
+Plane = npt.NDArray[np.uint8]
+
+# Scale and offset of luma, scale of chroma (ITU-R BT.601 for the limited range); chroma lies around 128.
+_RANGES: dict[Range, tuple[float, float, float]] = {"full": (1.0, 0.0, 1.0), "limited": (219 / 255, 16.0, 224 / 255)}
+
+# Steps by which chroma comes near to the one that decodes best. The transpose of doubling takes a flat plane four
+# times, so that a step of a quarter is safe; a bit more is faster.
+_STEPS = 2
+_STEP = np.float32(0.4)
+
+# What the luma of a pixel can take back of an error of its Cb and Cr, in the sense of least squares over R, G, B.
+_FROM_CHROMA = (TO_RGB[:, 0] @ TO_RGB[:, 1:] / (TO_RGB[:, 0] ** 2).sum()).astype(np.float32)
+
+# |w| / pi, of a frequency w, as a sum of cosines: its first terms (Fourier), made 0 for a flat picture.
+_HIGH_PASS = {1: -2 / np.pi**2, 3: -2 / (9 * np.pi**2)}
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """A picture as a codec takes it.
+
+    Attributes:
+        image: uint8 (H, W, 3) or (H, W): the pixels that the planes were made of.
+        luma: uint8 (H, W).
+        chroma: uint8 (ceil(H / 2), ceil(W / 2)) each: Cb and Cr; None for gray.
+        range: Of the samples: 0..255, or 16..235 for luma and 16..240 for chroma.
+    """
+
+    image: ImageArray
+    luma: Plane
+    chroma: tuple[Plane, Plane] | None
+    range: Range
+
+
+def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
+    """The planes of a picture.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        range_: Of the samples.
+        chroma: "average" takes the mean of four pixels. "sharp" is what decodes nearest to the picture where the
+            decoder doubles by the triangle filter: the halved chroma is fitted, and luma takes back what it can of the
+            error that is left.
+    """
+    scale, offset, chroma_scale = _RANGES[range_]
+    if image.ndim == 2:
+        return Planes(image, _samples(image.astype(np.float32), scale, offset), None, range_)
+    height, width = image.shape[:2]
+    mixed = image.reshape(-1, 3).astype(np.float32) @ FROM_RGB.T.astype(np.float32)
+    luma, *colours = (np.ascontiguousarray(mixed[:, part]).reshape(height, width) for part in range(3))
+    halved = []
+    for colour, share in zip(colours, _FROM_CHROMA, strict=True):
+        half = _averaged(colour)
+        if chroma == "sharp":
+            for _ in range(_STEPS):
+                half += _STEP * halved_transpose(colour - doubled(half, height, width))
+            half = np.rint(half * np.float32(chroma_scale)) / np.float32(chroma_scale)
+            luma += share * (colour - doubled(half, height, width))
+        halved.append(_samples(half, chroma_scale, 128.0))
+    return Planes(image, _samples(luma, scale, offset), (halved[0], halved[1]), range_)
+
+
+def emphasised(image: ImageArray, share: float) -> ImageArray:
+    """A picture whose frequencies are made larger in proportion to |w_x| + |w_y|, by a share at the highest of both.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W); returned as it is for a share of 0.
+        share: Negative smooths.
+    """
+    if not share:
+        return image
+    pixels = image.astype(np.float32)
+    result = pixels.copy()
+    for axis in (0, 1):
+        length = image.shape[axis]
+        at = np.arange(length)
+        for distance, tap in _HIGH_PASS.items():
+            weight = np.float32(share / 2 * tap)
+            for moved in (np.maximum(at - distance, 0), np.minimum(at + distance, length - 1)):
+                result += weight * (pixels.take(moved, axis=axis) - pixels)
+    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+
+
+def _averaged(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The mean of four samples, the last row and column repeated where they are odd."""
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    rows = plane[0::2] + plane[1::2]
+    return np.asarray((rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25), np.float32)
+
+
+def _samples(plane: npt.NDArray[np.float32], scale: float, offset: float) -> Plane:
+    return np.clip(np.rint(plane * np.float32(scale) + np.float32(offset)), 0, 255).astype(np.uint8)
