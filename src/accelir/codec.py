@@ -179,7 +179,7 @@ class Codec(ABC):
         levels: One label for each level, coarsest first.
         fill: Least part of a budget that is used, unless the finest level is reached.
         fine_control: Whether ``write`` heeds ``trim``.
-        merges_levels: Whether ``write`` may move levels of a map to near ones, where the format tells few of them apart:
+        merges_levels: Whether ``write`` may move levels of a map to near ones, where a format has few:
             `Encoded.levels` says which.
         trim_slope: About how much one level's worth of trim adds to the logarithm of the size.
         tunings: Options worth trying for a network: a profile fits them (the first is the default).
