@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,8 @@ def encode(
         raise CodecError(f"FFmpeg holds no picture of {width}x{height} pixels: too many.")
     frame = _frame(width, height, pixel_format, offsets)
     for plane, content in zip(frame.planes, planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        memory: Any = plane
+        rows = np.frombuffer(memory, np.uint8).reshape(-1, plane.line_size)
         rows[: content.shape[0], : content.shape[1]] = content
     frame.pts = 0
     frame.time_base = _TIME_BASE
@@ -155,7 +156,7 @@ def _frame(width: int, height: int, pixel_format: str, offsets: Offsets | None) 
         return av.VideoFrame(width, height, pixel_format)
     # A frame that is scaled takes a copy of all beside it along.
     frame = VideoReformatter().reformat(_with_regions(len(found)), width, height, pixel_format, interpolation="POINT")
-    beside = frame.side_data["REGIONS_OF_INTEREST"]
+    beside = _beside(frame)
     regions = np.zeros(_count(frame), _REGION)
     # Those left over are empty.
     regions["size"], regions["offset"] = _REGION.itemsize, (0, 1)
@@ -197,5 +198,11 @@ def _with_regions(count: int) -> VideoFrame:
 
 def _count(frame: VideoFrame) -> int:
     """Of the regions beside a frame."""
-    beside = frame.side_data.get("REGIONS_OF_INTEREST")
+    beside = _beside(frame)
     return 0 if beside is None else beside.buffer_size // _REGION.itemsize
+
+
+def _beside(frame: VideoFrame) -> Any:
+    """The memory of a frame's regions, or None."""
+    side_data: Any = frame.side_data
+    return side_data.get("REGIONS_OF_INTEREST")

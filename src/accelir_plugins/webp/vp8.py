@@ -12,8 +12,13 @@ __all__ = ["AC_STEPS", "Header", "read_header"]
 
 # Section 14.1: the step of AC coefficients by quantiser index.
 AC_STEPS = np.concatenate(
-    [np.arange(4, 58), np.arange(58, 116, 2), np.arange(116, 173, 3), np.arange(173, 229, 4)]
-    + [np.array([229, 234, 239, 245, 249, 254, 259, 264, 269, 274, 279, 284])]
+    [
+        np.arange(4, 58),
+        np.arange(58, 116, 2),
+        np.arange(116, 173, 3),
+        np.arange(173, 229, 4),
+        [229, 234, 239, 245, 249, 254, 259, 264, 269, 274, 279, 284],
+    ]
 )
 
 _START_CODE = b"\x9d\x01\x2a"
