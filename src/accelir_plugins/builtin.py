@@ -46,7 +46,15 @@ def accelir_codecs() -> list[CodecSpec]:
             summary="JPEG, baseline or progressive, quantised for the network",
             extensions=(".jpg", ".jpeg"),
             signatures=(b"\xff\xd8\xff",),
-        )
+        ),
+        CodecSpec(
+            name="webp",
+            factory=f"{PACKAGE}.webp.codec:WebpCodec",
+            summary="Lossy WebP, four quantisers in a picture",
+            install_hint="pip install 'accelir[webp]'",
+            extensions=(".webp",),
+            signatures=(b"RIFF????WEBP",),
+        ),
     ]
 
 

@@ -30,8 +30,8 @@ _LOG_STEPS = np.log2(AC_STEPS / 2 * 255 / 219)
 _NO_LIMIT = 2**31 - 1
 
 # The bits that say which version a frame is of. Decoders take them for how to predict from other frames, of which there
-# are none, so that one of them can tell a picture in colours that are all gray from a gray picture.
-_GRAY_IN_COLOUR = 0x02
+# are none, so that one of them can tell a gray picture from one in colours.
+_GRAY = 0x02
 
 _NEUTRAL = 128
 
@@ -40,8 +40,8 @@ class WebpCodec(PlanarCodec):
     """Lossy WebP (VP8) of up to 16383x16383 pixels, in blocks of 16.
 
     A file has four quantisers at most; the steps that are wanted are clustered to those. Samples are in the limited
-    range, as the format has it. There is no gray in WebP: a file whose chroma is neutral all over is read as gray,
-    unless `WebpCodec` wrote it from a picture in colours.
+    range, as the format has it. There is no gray in WebP: what was written from a gray picture says so to `decode`, by a
+    bit that means nothing in a still picture, and comes as R = G = B, to one step, from other decoders.
     """
 
     name: ClassVar[str] = "webp"
@@ -75,19 +75,19 @@ class WebpCodec(PlanarCodec):
         wanted = set(np.unique(segments.indices).tolist())
         if not wanted <= written:
             raise CodecError(f"This libvpx heeds no regions: quantisers {sorted(written)} for {sorted(wanted)}.")
-        if planes.chroma is not None and all((plane == _NEUTRAL).all() for plane in chroma):
-            frame = bytes([frame[0] | _GRAY_IN_COLOUR]) + frame[1:]
+        if planes.chroma is None:
+            frame = bytes([frame[0] | _GRAY]) + frame[1:]
         return container.wrap(frame), _LOG_STEPS[segments.indices].astype(np.float32)
 
     def decode(self, data: bytes) -> ImageArray:
-        """The pixels as Pillow reads them; gray where chroma is neutral all over, see `WebpCodec`.
+        """The pixels as Pillow reads them; gray where the picture was, see `WebpCodec`.
 
         Raises:
             DecodeError: The bytes are not a WebP, or it is damaged or truncated.
         """
         pixels = super().decode(data)
-        gray = _as_gray(pixels)
-        return pixels if gray is None or _is_marked(data) else gray
+        # Where chroma is neutral, red is what is left of luma.
+        return np.ascontiguousarray(pixels[:, :, 0]) if _is_gray(data) else pixels
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """Colour profile, EXIF and XMP in chunks of their own."""
@@ -133,26 +133,6 @@ def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[n
     return np.asarray(1 + 300 * variance / (variance + np.exp2(2 * log_steps) / 3), np.float32)
 
 
-def _gray_colours() -> npt.NDArray[np.uint8]:
-    """The colours that decoders make of neutral chroma: uint8 (256, 3), by libwebp's integer arithmetic."""
-    luma = (np.arange(256) * 19077) >> 8
-    neutral = [_NEUTRAL * factor >> 8 for factor in (26149, 6419, 13320, 33050)]
-    colours = [luma + neutral[0] - 14234, luma - neutral[1] - neutral[2] + 8708, luma + neutral[3] - 17685]
-    return np.clip(np.stack(colours, axis=1) >> 6, 0, 255).astype(np.uint8)
-
-
-def _as_gray(pixels: ImageArray) -> ImageArray | None:
-    """The gray that these colours stand for, if all of them are those of neutral chroma."""
-    red, green, blue = (pixels[:, :, part] for part in range(3))
-    if not np.array_equal(red, blue):
-        return None
-    # Green is sometimes less by one; for each red there is one green.
-    colours = _gray_colours()
-    greens = np.full(256, -1)
-    greens[colours[:, 0]] = colours[:, 1]
-    return np.ascontiguousarray(red) if np.array_equal(greens[red], green) else None
-
-
-def _is_marked(data: bytes) -> bool:
+def _is_gray(data: bytes) -> bool:
     at = data.find(b"VP8 ")
-    return bool(at > 0 and data[at + 8 : at + 9] and data[at + 8] & _GRAY_IN_COLOUR)
+    return bool(at > 0 and data[at + 8 : at + 9] and data[at + 8] & _GRAY)
