@@ -40,8 +40,8 @@ class WebpCodec(PlanarCodec):
     """Lossy WebP (VP8) of up to 16383x16383 pixels, in blocks of 16.
 
     A file has four quantisers at most; the steps that are wanted are clustered to those. Samples are in the limited
-    range, as the format has it. There is no gray in WebP: what was written from a gray picture says so to `decode`, by a
-    bit that means nothing in a still picture, and comes as R = G = B, to one step, from other decoders.
+    range, as the format has it. There is no gray in WebP: a file of a gray picture says so to `decode`, by a bit that
+    means nothing in a still picture, and comes as R = G = B, to one step, from other decoders.
     """
 
     name: ClassVar[str] = "webp"
