@@ -55,6 +55,14 @@ def accelir_codecs() -> list[CodecSpec]:
             extensions=(".webp",),
             signatures=(b"RIFF????WEBP",),
         ),
+        CodecSpec(
+            name="heic",
+            factory=f"{PACKAGE}.heic:HeicCodec",
+            summary="HEIC, a quantiser for each block",
+            install_hint="pip install 'accelir[heif]'",
+            extensions=(".heic", ".heif"),
+            signatures=(b"????ftypheic", b"????ftypheix"),
+        ),
     ]
 
 
