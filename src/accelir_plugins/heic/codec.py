@@ -18,7 +18,7 @@ from accelir_plugins.heic import hevc
 from accelir_plugins.heic.planes import repeated_planes
 from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions, PlanarPrepared
 from accelir_plugins.planar.needs import Steps
-from accelir_plugins.planar.planes import Planes, Range, emphasised
+from accelir_plugins.planar.planes import Planes, Range
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -70,10 +70,11 @@ class HeicCodec(PlanarCodec):
             MissingDependencyError: PyAV is not installed.
         """
         video.require("libx265", "heif")
-        prepared = super().prepare(image, sensitivity=sensitivity)
-        # Other decoders double chroma by a filter.
-        prepared._planes = repeated_planes(emphasised(prepared._planes.image, 0.0), self.options.chroma)
-        return prepared
+        return super().prepare(image, sensitivity=sensitivity)
+
+    def planes(self, image: ImageArray) -> Planes:
+        """Other decoders double chroma by a filter; libheif repeats it."""
+        return repeated_planes(image, self.options.chroma)
 
     def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
         """See `PlanarCodec.picture`."""
