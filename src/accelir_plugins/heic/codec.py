@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,7 @@ from accelir.metadata import Metadata
 from accelir_plugins import isobmff, video
 from accelir_plugins.heic import hevc
 from accelir_plugins.heic.planes import repeated_planes
+from accelir_plugins.heic.tiles import tiled
 from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions, PlanarPrepared
 from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
@@ -36,10 +37,13 @@ class HeicOptions(PlanarOptions):
         chroma_offset: Of the quantiser of chroma to that of luma, of which six are an octave of the step.
         shape: By which share the step of the highest frequency is larger than that of the lowest; takes 40 to 110
             bytes.
+        layout: "picture" codes all blocks as one picture, through PyAV. "tiles" is a grid of pictures, each of one
+            quantiser, written by pillow-heif alone; its chroma is always "average" and its ``shape`` 0.
     """
 
     chroma_offset: int = Field(default=-3, ge=-12, le=12)
     shape: float = Field(default=0.0, ge=-0.5, le=4)
+    layout: Literal["picture", "tiles"] = "picture"
 
 
 class HeicCodec(PlanarCodec):
@@ -60,9 +64,10 @@ class HeicCodec(PlanarCodec):
         """See `PlanarCodec.prepare`.
 
         Raises:
-            MissingDependencyError: PyAV is not installed.
+            MissingDependencyError: PyAV is not installed, or for tiles pillow-heif.
         """
-        video.require("libx265", "heif")
+        if self.options.layout == "picture":
+            video.require("libx265", "heif")
         return super().prepare(image, sensitivity=sensitivity)
 
     def planes(self, image: ImageArray) -> Planes:
@@ -71,6 +76,8 @@ class HeicCodec(PlanarCodec):
 
     def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
         """See `PlanarCodec.picture`."""
+        if self.options.layout == "tiles":
+            return tiled(planes.image, log_steps, self.options.chroma_offset, _pillow_heif())
         quantisers = hevc.quantisers(log_steps)
         samples = [planes.luma, *(planes.chroma or ())]
         stream = hevc.encode(samples, quantisers, chroma_offset=self.options.chroma_offset, shape=self.options.shape)

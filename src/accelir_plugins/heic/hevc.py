@@ -17,7 +17,18 @@ from accelir.errors import CodecError
 from accelir.threads import LIMIT, processors
 from accelir_plugins import isobmff, video
 
-__all__ = ["BLOCK", "COARSEST", "FINEST", "encode", "nal_units", "quantisers", "still", "written"]
+__all__ = [
+    "BLOCK",
+    "CHOICES",
+    "COARSEST",
+    "FINEST",
+    "coded_size",
+    "encode",
+    "nal_units",
+    "quantisers",
+    "still",
+    "written",
+]
 
 Plane = npt.NDArray[np.uint8]
 
@@ -30,9 +41,19 @@ FINEST, COARSEST = 0, 51
 # One block: FFmpeg refuses pictures of less than 16, and lowers the block of those below 32.
 _SMALLEST_SIDE = BLOCK
 
-# What differs from x265's preset "slow", chosen for the squared error after decoding and after restoration: see the
-# page on file formats.
+CHOICES = {
+    "ctu": str(BLOCK),
+    "psy-rd": "0",
+    "psy-rdoq": "0",
+    "tu-intra-depth": "3",
+    # Filters for the eye take away what the network could use.
+    "sao": "0",
+    "deblock": "-2,-2",
+}
+"""What differs from x265's preset "slow", by the squared error after decoding and after restoration."""
+
 _OPTIONS = {
+    **CHOICES,
     # One intra picture, of the profile Main Still Picture where it has colour.
     "keyint": "1",
     "total-frames": "1",
@@ -48,14 +69,7 @@ _OPTIONS = {
     # Without adaptive quantisation, x265 does not heed regions; of a strength that rounds to nothing it does.
     "aq-mode": "1",
     "aq-strength": "0.000001",
-    "ctu": str(BLOCK),
     "qg-size": str(BLOCK),
-    "psy-rd": "0",
-    "psy-rdoq": "0",
-    "tu-intra-depth": "3",
-    # Filters for the eye take away what the network could use.
-    "sao": "0",
-    "deblock": "-2,-2",
     "info": "0",
     "log-level": "none",
     "frame-threads": "1",
