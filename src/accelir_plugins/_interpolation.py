@@ -1,0 +1,34 @@
+"""Bilinear interpolation as the first weights of an upsampling layer: a network that starts there has less to learn."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["bilinear_deconvolution", "bilinear_subpixel"]
+
+
+@torch.no_grad()
+def bilinear_subpixel(layer: nn.Conv2d, scale: int) -> None:
+    """Make a 3x3 convolution before `torch.nn.PixelShuffle` upsample its first three inputs, and read no other."""
+    offsets = (torch.arange(scale) + 0.5) / scale - 0.5
+    taps = torch.stack([(-offsets).clamp(min=0), 1 - offsets.abs(), offsets.clamp(min=0)], dim=1)
+    layer.weight.zero_()
+    for colour in range(3):
+        layer.weight[colour * scale**2 : (colour + 1) * scale**2, colour] = torch.einsum(
+            "py,qx->pqyx", taps, taps
+        ).reshape(scale**2, 3, 3)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def bilinear_deconvolution(layer: nn.ConvTranspose2d, scale: int) -> None:
+    """Make a transposed convolution upsample its first three inputs to its three outputs; the others keep theirs."""
+    first = layer.padding[0]
+    assert isinstance(first, int)
+    positions = torch.arange(layer.kernel_size[0]) - first
+    taps = (1 - (positions - (scale - 1) / 2).abs() / scale).clamp(min=0)
+    layer.weight[:3] = 0
+    for colour in range(3):
+        layer.weight[colour, colour] = torch.outer(taps, taps)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
