@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -43,42 +42,63 @@ class Job:
     plain: tuple[dict[str, float], ...]
 
 
-JOBS = {
-    "sr": Job(
-        "edsr-x4",
-        (50, 75, 90),
-        (30, 50, 75, 85, 90, 95, 98),
-        (
-            {"rdo": 0.02, "shape": 0.0},
-            {"rdo": 0.02, "shape": 1.0},
-            {"rdo": 0.05, "shape": 0.0},
-            {"rdo": 0.1, "shape": 0.0},
-        ),
+_PLAIN_JPEG: dict[str, tuple[dict[str, float], ...]] = {
+    "sr": (
+        {"rdo": 0.02, "shape": 0.0},
+        {"rdo": 0.02, "shape": 1.0},
+        {"rdo": 0.05, "shape": 0.0},
+        {"rdo": 0.1, "shape": 0.0},
     ),
-    "denoise": Job(
-        "dncnn-s25",
-        (10, 20, 40),
-        (5, 10, 20, 30, 40, 65, 90),
-        (
-            {"rdo": 0.05, "shape": 0.0},
-            {"rdo": 0.1, "shape": 1.0},
-            {"rdo": 0.1, "shape": 1.5},
-            {"rdo": 0.2, "shape": 1.5},
-            {"rdo": 0.4, "shape": 1.5},
-        ),
+    "denoise": (
+        {"rdo": 0.05, "shape": 0.0},
+        {"rdo": 0.1, "shape": 1.0},
+        {"rdo": 0.1, "shape": 1.5},
+        {"rdo": 0.2, "shape": 1.5},
+        {"rdo": 0.4, "shape": 1.5},
     ),
-    "deblur": Job(
-        "mimounet-deblur",
-        (50, 75, 90),
-        (30, 50, 75, 85, 90, 95, 98),
-        (
-            {"rdo": 0.02, "shape": 0.0},
-            {"rdo": 0.05, "shape": 0.0},
-            {"rdo": 0.1, "shape": 1.0},
-            {"rdo": 0.2, "shape": 1.0},
-        ),
+    "deblur": (
+        {"rdo": 0.02, "shape": 0.0},
+        {"rdo": 0.05, "shape": 0.0},
+        {"rdo": 0.1, "shape": 1.0},
+        {"rdo": 0.2, "shape": 1.0},
     ),
 }
+_FAMILIES = {"sr": "edsr-x4", "denoise": "dncnn-s25", "deblur": "mimounet-deblur"}
+_QUALITIES = {
+    "jpeg": {"sr": (50, 75, 90), "denoise": (10, 20, 40), "deblur": (50, 75, 90)},
+    # Noise is stored at 0.4 to 1.5 bits per pixel.
+    "webp": {"sr": (50, 75, 90), "denoise": (5, 10, 20), "deblur": (50, 75, 90)},
+    "heic": {"sr": (40, 50, 60), "denoise": (24, 28, 32), "deblur": (50, 60, 70)},
+    "avif": {"sr": (50, 60, 75), "denoise": (30, 40, 50), "deblur": (50, 75, 90)},
+}
+_CURVES = {
+    "jpeg": {
+        "sr": (30, 50, 75, 85, 90, 95, 98),
+        "denoise": (5, 10, 20, 30, 40, 65, 90),
+        "deblur": (30, 50, 75, 85, 90, 95, 98),
+    },
+    "webp": {
+        "sr": (30, 50, 75, 85, 90, 95, 98),
+        "denoise": (0, 5, 10, 20, 30, 50, 80),
+        "deblur": (30, 50, 75, 85, 90, 95, 98),
+    },
+    "heic": {
+        "sr": (30, 40, 50, 60, 70, 80),
+        "denoise": (20, 24, 28, 32, 36, 45, 60),
+        "deblur": (40, 50, 60, 70, 80, 90),
+    },
+    "avif": {
+        "sr": (40, 50, 60, 75, 85, 95),
+        "denoise": (20, 30, 40, 50, 60, 75, 90),
+        "deblur": (40, 50, 75, 85, 90, 95),
+    },
+}
+
+
+def job(codec: str, task: str) -> Job:
+    """How a task is measured in a format."""
+    plain = _PLAIN_JPEG[task] if codec == "jpeg" else ({"emphasis": 0.0},)
+    return Job(_FAMILIES[task], _QUALITIES[codec][task], _CURVES[codec][task], plain)
 
 
 def pictures(folder: Path, count: int | None, name: str = "Kodak24") -> list[Path]:
@@ -102,13 +122,13 @@ def family(name: str, wanted: list[str] | None) -> list[IRNetwork]:
     return [accelir.network(key) for key in chosen]
 
 
-def fingerprints(members: Iterable[IRNetwork]) -> dict[str, dict[str, str]]:
+def fingerprints(members: Iterable[IRNetwork], codec: str = "jpeg") -> dict[str, dict[str, str]]:
     """What the measured files depend on: the weights of each network, and its profile."""
     found = {}
     for net in members:
-        spec = accelir.profiles().get(("jpeg", net.name))
+        spec = accelir.profiles().get((codec, net.name))
         if spec is None:
-            raise SystemExit(f"No profile of jpeg for {net.name}.")
+            raise SystemExit(f"No profile of {codec} for {net.name}.")
         package, _, path = spec.path.partition(":")
         profile = hashlib.sha256(files(package).joinpath(path).read_bytes()).hexdigest()[:16]
         found[net.name] = {"weights": net.fingerprint(), "profile": profile}
@@ -135,19 +155,19 @@ class Measured:
         path: Of the clean photograph.
         index: Of the photograph in the set: the seed.
         blur: Kernels, for deblurring.
+        codec: Whose usual encoder sets the budgets.
     """
 
-    def __init__(self, network: IRNetwork, path: Path, index: int, blur: list[np.ndarray]) -> None:
+    def __init__(self, network: IRNetwork, path: Path, index: int, blur: list[np.ndarray], codec: str = "jpeg") -> None:
+        self._codec = accelir.codec(codec)
         self.image, self.reference = make_input(network.task, as_image_array(path), index, blur)
         self._scores: dict[tuple[str, bytes], Score] = {}
         self._usual: dict[int, bytes] = {}
 
     def usual(self, quality: int) -> bytes:
-        """Pillow's JPEG: optimize=True, 4:2:0, no metadata."""
+        """The usual encoder's file, no metadata."""
         if quality not in self._usual:
-            stream = io.BytesIO()
-            Image.fromarray(self.image).save(stream, "JPEG", quality=quality, optimize=True)
-            self._usual[quality] = stream.getvalue()
+            self._usual[quality] = self._codec.usual(self.image, quality)
         return self._usual[quality]
 
     def score(self, network: IRNetwork, data: bytes) -> Score:
@@ -212,11 +232,13 @@ def progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def each_task(task: str | None) -> Iterator[tuple[str, Job]]:
+def each_task(task: str | None, codec: str = "jpeg") -> Iterator[tuple[str, Job]]:
     """The named job, or all of them."""
-    if task is not None and task not in JOBS:
-        raise SystemExit(f"No task named {task!r}. There are: {', '.join(JOBS)}.")
-    yield from ((name, job) for name, job in JOBS.items() if task in (None, name))
+    if task is not None and task not in _FAMILIES:
+        raise SystemExit(f"No task named {task!r}. There are: {', '.join(_FAMILIES)}.")
+    if codec not in _QUALITIES:
+        raise SystemExit(f"No qualities are set for codec {codec!r}. There are: {', '.join(_QUALITIES)}.")
+    yield from ((name, job(codec, name)) for name in _FAMILIES if task in (None, name))
 
 
 def rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -31,24 +31,28 @@ def main(
         list[Path] | None,
         typer.Option(help="Results of main_job.py: the networks that it measured are not run again; may be repeated."),
     ] = None,
+    codec: Annotated[str, typer.Option(help="jpeg, webp, heic or avif.")] = "jpeg",
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/flops_saved.json"),
 ) -> None:
     paths, blur = pictures(data_folder, images), kernels(data_folder)
-    jobs = {name: (job, family(job.family, None)) for name, job in each_task(task)}
+    jobs = {name: (job, family(job.family, None)) for name, job in each_task(task, codec)}
     for name, (job, members) in jobs.items():
         if len(members) < 2:
             raise SystemExit(f"{name}: it takes two widths of {job.family} to compare; {len(members)} are installed.")
     settings = {
         "images": [path.name for path in paths],
         "qualities": {name: job.qualities for name, (job, _) in jobs.items()},
-        "networks": fingerprints(net for _, members in jobs.values() for net in members),
+        "codec": codec,
+        "networks": fingerprints((net for _, members in jobs.values() for net in members), codec),
         "reuse": [path.name for path in reuse or []],
         "loss_of_the_control": LOSS,
         "psnr": "RGB, 0..255, no border",
         "flops": "2 x multiply-accumulates, per image",
     }
     shown_reuse = [path.as_posix() for path in reuse or []]
-    command = shown_command("flops_saved.py", output, task=task, images=images, reuse=shown_reuse)
+    command = shown_command(
+        "flops_saved.py", output, codec=None if codec == "jpeg" else codec, task=task, images=images, reuse=shown_reuse
+    )
     results = ResultFile(output, settings, command)
     with progress() as bar:
         running = bar.add_task("", total=len(jobs) * len(paths))
@@ -57,8 +61,11 @@ def main(
             for index, path in enumerate(paths):
                 bar.update(running, description=f"{name}, {path.name}")
                 if not results.has(task=name, image=path.name):
-                    shared = Measured(members[0], path, index, blur)
-                    rows = [measure(shared, members, quality, measured.get(path.name, {})) for quality in job.qualities]
+                    shared = Measured(members[0], path, index, blur, codec)
+                    rows = [
+                        measure(shared, members, codec, quality, measured.get(path.name, {}))
+                        for quality in job.qualities
+                    ]
                     results.add({"task": name, "image": path.name, "qualities": rows})
                 bar.advance(running)
     results.summary = [
@@ -83,7 +90,7 @@ def _measured(paths: Sequence[Path], task: str, networks: dict[str, Any]) -> dic
 
 
 def measure(
-    shared: Measured, members: list[IRNetwork], quality: int, measured: dict[str, dict[int, Any]]
+    shared: Measured, members: list[IRNetwork], codec: str, quality: int, measured: dict[str, dict[int, Any]]
 ) -> dict[str, Any]:
     """Both arms of every width on one picture."""
     usual = shared.usual(quality)
@@ -95,7 +102,7 @@ def measure(
             ordinary[net.name], ours[net.name] = row["psnr"]["pillow"], row["psnr"]["profile"]
             sizes[net.name] = row["bytes"]["profile"]
             continue
-        encoded = accelir.encode(shared.image, network=net, budget=accelir.Bytes(len(usual)))
+        encoded = accelir.encode(shared.image, network=net, codec=codec, budget=accelir.Bytes(len(usual)))
         ordinary[net.name], ours[net.name] = shared.psnr(net, usual), shared.psnr(net, encoded.data)
         sizes[net.name] = len(encoded.data)
     heavy = max(flops, key=lambda name: flops[name])

@@ -30,11 +30,12 @@ def main(
     networks: Annotated[list[str] | None, typer.Option(help="Names; by default the narrowest and widest.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs; all by default.")] = None,
     arms: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(ARMS)}; all by default.")] = None,
+    codec: Annotated[str, typer.Option(help="jpeg, webp, heic or avif.")] = "jpeg",
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/main_job.json"),
 ) -> None:
     paths, blur = pictures(data_folder, images), kernels(data_folder)
     jobs = {}
-    for name, job in each_task(task):
+    for name, job in each_task(task, codec):
         members = family(job.family, networks)
         if not networks:
             members = members[:1] + members[1:][-1:]
@@ -44,10 +45,12 @@ def main(
         "arms": chosen,
         "images": [path.name for path in paths],
         "jobs": {name: dataclasses.asdict(job) for name, (job, _) in jobs.items()},
-        "networks": fingerprints(net for _, members in jobs.values() for net in members),
+        "codec": codec,
+        "networks": fingerprints((net for _, members in jobs.values() for net in members), codec),
         "psnr": "RGB, 0..255, no border",
     }
-    command = shown_command("main_job.py", output, task=task, networks=networks, images=images, arms=arms)
+    other = None if codec == "jpeg" else codec
+    command = shown_command("main_job.py", output, codec=other, task=task, networks=networks, images=images, arms=arms)
     results = ResultFile(output, settings, command)
     total = sum(len(members) for _, members in jobs.values()) * len(paths)
     with progress() as bar:
@@ -55,12 +58,13 @@ def main(
         for name, (job, members) in jobs.items():
             for index, path in enumerate(paths):
                 missing = [net for net in members if not results.has(task=name, network=net.name, image=path.name)]
-                shared = Measured(members[0], path, index, blur) if missing else None
+                shared = Measured(members[0], path, index, blur, codec) if missing else None
                 for net in missing:
                     bar.update(running, description=f"{net.name}, {path.name}")
                     assert shared is not None
                     results.add(
-                        {"task": name, "network": net.name, "image": path.name} | measure(shared, net, job, chosen)
+                        {"task": name, "network": net.name, "image": path.name}
+                        | measure(shared, net, job, chosen, codec)
                     )
                 bar.advance(running, len(members))
     results.summary = [
@@ -74,7 +78,7 @@ def main(
         typer.echo(json.dumps(row))
 
 
-def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...]) -> dict[str, Any]:
+def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...], codec: str) -> dict[str, Any]:
     """All arms of one network on one picture."""
     usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in job.curve}
     record: dict[str, Any] = {"usual_curve": [[size, round(score, 5)] for size, score in sorted(usual.items())]}
@@ -84,9 +88,9 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
         # The controls too are written with the options that the profile found best, but plain MSE has its own.
-        profile = accelir.profile_for("jpeg", network)
+        profile = accelir.profile_for(codec, network)
         plain = {
-            f"plain-mse {json.dumps(options)}": accelir.codec("jpeg", **options)
+            f"plain-mse {json.dumps(options)}": accelir.codec(codec, **options)
             for options in (job.plain if "plain-mse" in arms else ())
         }
         for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
@@ -94,7 +98,7 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
             encoded = accelir.encode(
                 shared.image,
                 network=network,
-                codec=plain.get(arm, "jpeg"),
+                codec=plain.get(arm, codec),
                 budget=accelir.Bytes(budget),
                 estimate=arm.partition(" ")[0],
                 profile=None if arm in plain else profile,

@@ -30,7 +30,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from common import JOBS, fingerprints, shown_command
+from common import each_task, fingerprints, shown_command
 from peers import check_mozjpeg
 from PIL import Image
 
@@ -314,7 +314,7 @@ def overview(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def job_of(network: str) -> Any:
-    return next(job for job in JOBS.values() if network.startswith(job.family))
+    return next(job for _, job in each_task(None) if network.startswith(job.family))
 
 
 def median(values: Any) -> float:

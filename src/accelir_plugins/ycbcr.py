@@ -47,7 +47,15 @@ def block_dct(plane: Plane) -> npt.NDArray[np.float32]:
 
 def doubled(plane: Plane, height: int, width: int) -> Plane:
     """A plane of half the side by the triangle filter, both ways, edges repeated, cropped to a size."""
-    return np.ascontiguousarray(doubled_rows(doubled_rows(plane, height).T, width).T)
+    near, quarter = np.float32(0.75) * plane, np.float32(0.25) * plane
+    across = np.empty((len(plane), 2 * plane.shape[1]), np.float32)
+    across[:, 0::2] = near
+    across[:, 1::2] = near
+    across[:, 2::2] += quarter[:, :-1]
+    across[:, 0] += quarter[:, 0]
+    across[:, 1:-1:2] += quarter[:, 1:]
+    across[:, -1] += quarter[:, -1]
+    return doubled_rows(across[:, :width], height)
 
 
 def halved_transpose(plane: Plane) -> Plane:

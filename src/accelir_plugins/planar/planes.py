@@ -63,8 +63,7 @@ def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
     if image.ndim == 2:
         return Planes(image, _samples(image.astype(np.float32), scale, offset), None, range_)
     height, width = image.shape[:2]
-    mixed = image.reshape(-1, 3).astype(np.float32) @ FROM_RGB.T.astype(np.float32)
-    luma, *colours = (np.ascontiguousarray(mixed[:, part]).reshape(height, width) for part in range(3))
+    luma, *colours = _components(image)
     halved = []
     for colour, share in zip(colours, _FROM_CHROMA, strict=True):
         half = _averaged(colour)
@@ -96,6 +95,12 @@ def emphasised(image: ImageArray, share: float) -> ImageArray:
             for moved in (np.maximum(at - distance, 0), np.minimum(at + distance, length - 1)):
                 result += weight * (pixels.take(moved, axis=axis) - pixels)
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+
+
+def _components(image: ImageArray) -> list[npt.NDArray[np.float32]]:
+    """Y, Cb and Cr, without rounding: float32 (H, W) each."""
+    mixed = image.reshape(-1, 3).astype(np.float32) @ FROM_RGB.T.astype(np.float32)
+    return [np.ascontiguousarray(mixed[:, part]).reshape(image.shape[:2]) for part in range(3)]
 
 
 def _averaged(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
