@@ -12,6 +12,7 @@ from torch import nn
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
+from accelir_plugins._layers import Merge
 from accelir_plugins._weights import load_weights
 
 GROUPS = 4
@@ -36,19 +37,19 @@ class _Cascade(nn.Module):
 
     Args:
         width: Channels.
-        stages: Modules to apply in turn; the same module three times over shares its weights.
+        stages: Modules to apply in turn, three or one that is applied three times over.
     """
 
     def __init__(self, width: int, stages: nn.ModuleList) -> None:
         super().__init__()
         self.stages = stages
-        self.merges = nn.ModuleList(nn.Conv2d(count * width, width, 1) for count in (2, 3, 4))
+        self.merges = nn.ModuleList(Merge(width, parts) for parts in (2, 3, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = cascade = x
+        features, cascade = x, [x]
         for number, merge in enumerate(self.merges):
             stage = self.stages[number % len(self.stages)]
-            cascade = torch.cat([cascade, stage(features)], dim=1)
+            cascade.append(stage(features))
             features = torch.relu(merge(cascade))
         return features
 

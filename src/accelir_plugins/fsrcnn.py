@@ -11,7 +11,7 @@ from torch import nn
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
-from accelir_plugins._interpolation import bilinear_deconvolution
+from accelir_plugins._layers import bilinear_deconvolution
 from accelir_plugins._weights import load_weights
 
 

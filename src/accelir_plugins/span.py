@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
+from accelir_plugins._layers import Merge, bilinear_subpixel
 from accelir_plugins._weights import load_weights
 
 BLOCKS = 6
@@ -52,6 +53,21 @@ class Unfolded(nn.Module):
         result.bias.copy_(bias)  # type: ignore[union-attr]
         return result.to(self.skip.weight.device)
 
+    @torch.no_grad()
+    def unfold(self, folded: nn.Conv2d) -> None:
+        """Compute the same as ``folded``; channels that only training has keep what they write and are not read yet."""
+        outputs, inputs = folded.weight.shape[:2]
+        for layer, weight in (
+            (self.expand, torch.eye(inputs)[:, :, None, None]),
+            (self.conv, folded.weight),
+            (self.project, torch.eye(outputs)[:, :, None, None]),
+        ):
+            layer.weight[: weight.shape[0]] = 0
+            layer.weight[: weight.shape[0], : weight.shape[1]] = weight
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.skip.weight)
+        self.skip.bias.copy_(folded.bias)  # type: ignore[union-attr, arg-type]
+
 
 class _Block(nn.Module):
     """The paper's SPAB: what the three convolutions made gates itself and its input, by an odd function of itself."""
@@ -80,7 +96,7 @@ class SPAN(nn.Module):
         self.head: nn.Module = Unfolded(3, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(BLOCKS))
         self.fuse: nn.Module = Unfolded(width, width)
-        self.merge = nn.Conv2d(4 * width, width, 1)
+        self.merge = Merge(width, 4)
         self.upsample = nn.Sequential(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -90,17 +106,26 @@ class SPAN(nn.Module):
             features, first = block(features)
             outputs.append(features)
             firsts.append(first)
-        merged = self.merge(torch.cat([head, self.fuse(outputs[-1]), outputs[0], firsts[-1]], dim=1))
+        merged = self.merge([head, self.fuse(outputs[-1]), outputs[0], firsts[-1]])
         return self.upsample(merged) / RANGE + 0.5
 
     def fused(self) -> SPAN:
         """The same function with one convolution for each `Unfolded`: a copy, to run and to ship."""
         result = copy.deepcopy(self)
-        for parent in list(result.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, Unfolded):
-                    setattr(parent, name, child.folded())
+        for name, layer in self.named_modules():
+            if isinstance(layer, Unfolded):
+                result.set_submodule(name, layer.folded())
         return result
+
+    def unfuse(self, fused: SPAN) -> None:
+        """Take over what a fused network of the same width computes, to train on from there."""
+        for name, layer in self.named_modules():
+            if isinstance(layer, Unfolded):
+                folded = fused.get_submodule(name)
+                assert isinstance(folded, nn.Conv2d)
+                layer.unfold(folded)
+        self.merge.load_state_dict(fused.merge.state_dict())
+        self.upsample.load_state_dict(fused.upsample.state_dict())
 
 
 def load(name: str, width: int) -> TorchNetwork:

@@ -1,11 +1,29 @@
-"""Bilinear interpolation as the first weights of an upsampling layer: a network that starts there has less to learn."""
+"""What several of the networks share: merging of features, and bilinear interpolation as the first weights."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-__all__ = ["bilinear_deconvolution", "bilinear_subpixel"]
+__all__ = ["Merge", "bilinear_deconvolution", "bilinear_subpixel"]
+
+
+class Merge(nn.Conv2d):
+    """A 1x1 convolution of several features of the same width.
+
+    Args:
+        width: Channels of each of them and of the output.
+        parts: How many there are; `accelir.training.recipe.grow` must know.
+    """
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__(parts * width, width, 1)
+        self.parts = parts
+
+    def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(torch.cat(list(features), dim=1))
 
 
 @torch.no_grad()
