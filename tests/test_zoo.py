@@ -104,9 +104,7 @@ def influence(network: TorchNetwork, height: int, width: int, row: int, column: 
     """The rows and the columns of the input that have a part in what one of its pixels becomes."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     scale = network.task.scale
-    made = network.module.double()(image)[
-        ..., row * scale : (row + 1) * scale, column * scale : (column + 1) * scale
-    ]
+    made = network.module.double()(image)[..., row * scale : (row + 1) * scale, column * scale : (column + 1) * scale]
     weights = torch.rand(made.shape, generator=torch.Generator().manual_seed(1))
     (gradient,) = torch.autograd.grad((made * weights).sum(), image)
     touched = gradient.abs().sum(dim=(0, 1)) > 0

@@ -42,9 +42,7 @@ def bilinear_subpixel(layer: nn.Conv2d, scale: int) -> None:
 @torch.no_grad()
 def bilinear_deconvolution(layer: nn.ConvTranspose2d, scale: int) -> None:
     """Make a transposed convolution upsample its first three inputs to its three outputs; the others keep theirs."""
-    first = layer.padding[0]
-    assert isinstance(first, int)
-    positions = torch.arange(layer.kernel_size[0]) - first
+    positions = torch.arange(layer.kernel_size[0]) - int(layer.padding[0])
     taps = (1 - (positions - (scale - 1) / 2).abs() / scale).clamp(min=0)
     layer.weight[:3] = 0
     for colour in range(3):

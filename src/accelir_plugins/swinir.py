@@ -77,7 +77,9 @@ class _Block(nn.Module):
             regions = _split((2 * wrapped[0][:, None] + wrapped[1][None].long())[None, :, :, None])[0, :, :, 0]
         windows = _split(normalised)
         parts = [
-            self.attention(windows[:, start : start + AT_ONCE], None if regions is None else regions[start : start + AT_ONCE])
+            self.attention(
+                windows[:, start : start + AT_ONCE], None if regions is None else regions[start : start + AT_ONCE]
+            )
             for start in range(0, windows.shape[1], AT_ONCE)
         ]
         attended = _join(torch.cat(parts, dim=1), height, columns)
