@@ -1,9 +1,9 @@
 """Train the shipped networks: python benchmarks/train_zoo.py DATA [NAME ...].
 
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
-order of the table below, since a wide one may start from the narrower one before it. An interrupted run resumes from
-its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, at two fifths of the
-learning rate.
+order of the table in `zoo_jobs`, since a wide one may start from the narrower one before it. An interrupted run resumes
+from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, at two fifths of
+the learning rate.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,67 +20,19 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
+from zoo_jobs import ZOO, Job
 
 from accelir.metrics import psnr_rgb
 from accelir.network import TorchNetwork
-from accelir.tasks import Deblur, Denoise, SuperResolution, Task
+from accelir.tasks import Deblur, Denoise
 from accelir.training.data import Pairs, Source, make_pairs, photographs
-from accelir.training.recipe import Recipe, grow, train
+from accelir.training.recipe import grow, train
 from accelir.training.shake import KernelNaming, ShakePairs
-from accelir_plugins.dncnn import DnCNN
-from accelir_plugins.edsr import EDSR
-from accelir_plugins.mimounet import MIMOUNet
+from accelir_plugins.span import SPAN
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "accelir_plugins" / "weights"
 PAIRS_SEED = 1
 PAIRS = 9000
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training.
-
-    Attributes:
-        task: What the network undoes.
-        build: Width to module.
-        width: Channels of the body.
-        side: Side of the prepared inputs.
-        recipe: How to train.
-        start: Width of the family's network to grow from.
-    """
-
-    task: Task
-    build: Callable[[int], nn.Module]
-    width: int
-    side: int
-    recipe: Recipe
-    start: int | None = None
-
-
-def _sr(width: int, steps: int, rate: float, start: int | None = None) -> Job:
-    return Job(SuperResolution(4), EDSR, width, 64, Recipe(steps, 16, 32, rate, "l1"), start)
-
-
-def _denoise(width: int, steps: int, rate: float, start: int | None = None) -> Job:
-    return Job(Denoise(25), DnCNN, width, 96, Recipe(steps, 16, 48, rate, "mse"), start)
-
-
-def _deblur(width: int, steps: int, rate: float) -> Job:
-    return Job(Deblur(), MIMOUNet, width, 176, Recipe(steps, 4, 96, rate, "multiscale", decay=0.4))
-
-
-ZOO = {
-    "edsr-x4-f8": _sr(8, 6000, 3e-3),
-    "edsr-x4-f16": _sr(16, 8000, 2e-3, 8),
-    "edsr-x4-f32": _sr(32, 4500, 1e-3, 16),
-    "edsr-x4-f64": _sr(64, 1100, 6e-4, 32),
-    "dncnn-s25-f8": _denoise(8, 10_000, 3e-3),
-    "dncnn-s25-f16": _denoise(16, 12_000, 2e-3, 8),
-    "dncnn-s25-f32": _denoise(32, 8000, 1e-3, 16),
-    "dncnn-s25-f64": _denoise(64, 3000, 6e-4, 32),
-    "mimounet-deblur-f16": _deblur(16, 24_000, 1e-3),
-    "mimounet-deblur-f32": _deblur(32, 24_000, 1e-3),
-}
 
 
 def main() -> None:
@@ -102,28 +53,28 @@ def main() -> None:
             job = replace(job, recipe=replace(job.recipe, steps=options.steps))
         if path.exists() and not options.again:
             continue
-        if job.task.name not in prepared:
+        family = job.family
+        if family.task.name not in prepared:
             prepared.clear()
-            print(f"preparing {PAIRS} pairs for {job.task.name}", flush=True)
-            prepared[job.task.name] = make_pairs(
-                photographs(options.data / "train"), job.task, count=PAIRS, side=job.side, seed=PAIRS_SEED
+            print(f"preparing {PAIRS} pairs for {family.task.name}", flush=True)
+            prepared[family.task.name] = make_pairs(
+                photographs(options.data / "train"), family.task, count=PAIRS, side=family.side, seed=PAIRS_SEED
             )
-        source: Source = prepared[job.task.name]
+        source: Source = prepared[family.task.name]
         auxiliary = None
-        if isinstance(job.task, Deblur):
-            sharp, kernels = prepared[job.task.name].references, blur_kernels(options.data)
+        if isinstance(family.task, Deblur) and family.coarsest is not None:
+            sharp, kernels = prepared[family.task.name].references, blur_kernels(options.data)
             further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if options.again else {}
-            source = ShakePairs(sharp, kernels, job.task, **further)
-            auxiliary = KernelNaming("encode4", 4 * job.width, source)
+            source = ShakePairs(sharp, kernels, family.task, **further)
+            features, channels = family.coarsest
+            auxiliary = KernelNaming(features, channels * job.width, source)
         torch.manual_seed(job.recipe.seed)
-        module = job.build(job.width)
+        module = family.build(job.width)
         if options.again:
-            module.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+            load_shipped(module, name)
         elif job.start is not None:
-            narrow = job.build(job.start)
-            family = name.rsplit("-f", 1)[0]
-            narrow_weights = load_file(WEIGHTS / f"{family}-f{job.start}.safetensors")
-            narrow.load_state_dict({key: value.float() for key, value in narrow_weights.items()})
+            narrow = family.build(job.start)
+            load_shipped(narrow, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
             grow(narrow, module)
         started = time.time()
         module = train(
@@ -135,9 +86,22 @@ def main() -> None:
             report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
             auxiliary=auxiliary,
         )
+        if isinstance(module, SPAN):
+            module = module.fused()
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
         seconds = time.time() - started
         write_provenance(name, job, seconds, score(name, job, options.data), again=options.again)
+
+
+def load_shipped(module: nn.Module, name: str) -> None:
+    """Fill a module with committed weights, in the form in which it trains."""
+    weights = {key: value.float() for key, value in load_file(WEIGHTS / f"{name}.safetensors").items()}
+    if isinstance(module, SPAN):
+        fused = module.fused()
+        fused.load_state_dict(weights)
+        module.unfuse(fused)
+    else:
+        module.load_state_dict(weights)
 
 
 def blur_kernels(data: Path) -> list[np.ndarray]:
@@ -148,21 +112,21 @@ def blur_kernels(data: Path) -> list[np.ndarray]:
 
 def score(name: str, job: Job, data: Path) -> dict[str, float]:
     """Mean restored RGB-PSNR on Kodak24 from clean inputs and through Pillow's JPEG, by the shipped weights."""
-    module = job.build(job.width)
-    stored = load_file(WEIGHTS / f"{name}.safetensors")
-    module.load_state_dict({key: value.float() for key, value in stored.items()})
-    network = TorchNetwork(module, job.task, name)
+    task = job.family.task
+    module = job.family.build(job.width)
+    load_shipped(module, name)
+    network = TorchNetwork(module.fused() if isinstance(module, SPAN) else module, task, name)
     kernels = blur_kernels(data)
-    qualities = (None, 10, 20, 40) if isinstance(job.task, Denoise) else (None, 50, 75, 90)
+    qualities = (None, 10, 20, 40) if isinstance(task, Denoise) else (None, 50, 75, 90)
     sums = dict.fromkeys(qualities, 0.0)
     files = photographs(data / "bench" / "Kodak24")
     for number, file in enumerate(files):
         reference = np.asarray(Image.open(file).convert("RGB"))
         rng = np.random.default_rng(number)
-        if isinstance(job.task, Deblur):
-            image = job.task.degrade_with(reference, kernels[number % len(kernels)], rng)
+        if isinstance(task, Deblur):
+            image = task.degrade_with(reference, kernels[number % len(kernels)], rng)
         else:
-            image = job.task.degrade(reference, rng)
+            image = task.degrade(reference, rng)
         for quality in qualities:
             stream = io.BytesIO()
             if quality is None:
@@ -179,9 +143,10 @@ def write_provenance(name: str, job: Job, seconds: float, scores: dict[str, floa
     path = WEIGHTS / f"{name}.json"
     record: dict[str, object] = {
         "name": name,
-        "task": job.task.name,
+        "task": job.family.task.name,
         "width": job.width,
-        "data": f"162 photographs, {PAIRS} pairs of side {job.side}, seed {PAIRS_SEED}; clean and compressed mixed",
+        "data": f"162 photographs, {PAIRS} pairs of side {job.family.side}, seed {PAIRS_SEED}; clean and compressed "
+        "mixed",
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"

@@ -17,17 +17,26 @@ from accelir.hookspecs import (
 
 PACKAGE = "accelir_plugins"
 
-FAMILIES = (
-    # family, module, task, widths, summary
-    ("edsr-x4", "edsr", "sr-x4", (8, 16, 32, 64), "EDSR, 8 residual blocks, super-resolution x4"),
-    ("dncnn-s25", "dncnn", "denoise-s25", (8, 16, 32, 64), "DnCNN, 12 layers, noise of sigma 25"),
-    ("mimounet-deblur", "mimounet", "deblur", (16, 32), "MIMO-UNet, camera shake"),
+FAMILIES: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...], str], ...] = (
+    # family, module, task, options of its load(), widths, summary; a width is there once its weights are
+    ("edsr-x4", "edsr", "sr-x4", {}, (8, 16, 32, 64), "EDSR, 8 residual blocks, super-resolution x4"),
+    ("fsrcnn-x4", "fsrcnn", "sr-x4", {}, (16, 32, 56), "FSRCNN, 4 mapping layers, super-resolution x4"),
+    ("carn-x4", "carn", "sr-x4", {}, (16, 32, 48, 64), "CARN-M, 4 groups, super-resolution x4"),
+    ("span-x4", "span", "sr-x4", {}, (16, 24, 32, 48), "SPAN, 6 blocks, super-resolution x4"),
+    ("swinir-x4", "swinir", "sr-x4", {}, (30, 42, 60), "Lightweight SwinIR, 4 groups of 6, super-resolution x4"),
+    ("edsr-x2", "edsr", "sr-x2", {"scale": 2}, (16, 64), "EDSR, 8 residual blocks, super-resolution x2"),
+    ("dncnn-s25", "dncnn", "denoise-s25", {}, (8, 16, 32, 64), "DnCNN, 12 layers, noise of sigma 25"),
+    ("dncnn-blind", "dncnn", "denoise-s0to55", {"sigma": (0, 55)}, (16, 64), "DnCNN, 12 layers, noise up to sigma 55"),
+    ("restormer-s25", "restormer", "denoise-s25", {}, (8, 16, 24), "Restormer, 14 blocks, noise of sigma 25"),
+    ("nafnet-deblur", "nafnet", "deblur", {}, (8, 16, 24, 32), "NAFNet, 12 blocks, camera shake"),
+    ("mimounet-deblur", "mimounet", "deblur", {}, (8, 16, 32), "MIMO-UNet, camera shake"),
 )
 
 TASKS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("sr-x2", "SuperResolution", {"scale": 2}, "Super-resolution by 2"),
     ("sr-x4", "SuperResolution", {"scale": 4}, "Super-resolution by 4"),
     ("denoise-s25", "Denoise", {"sigma": 25}, "White Gaussian noise of sigma 25"),
+    ("denoise-s0to55", "Denoise", {"sigma": (0, 55)}, "White Gaussian noise of any sigma up to 55"),
     ("deblur", "Deblur", {}, "Camera shake"),
 )
 
@@ -74,12 +83,12 @@ def accelir_networks() -> list[NetworkSpec]:
             name=name,
             factory=f"{PACKAGE}.{module}:load",
             summary=f"{summary}, width {width}",
-            options={"name": name, "width": width},
+            options={"name": name, "width": width, **options},
             family=family,
             width=width,
             task=task,
         )
-        for family, module, task, widths, summary in FAMILIES
+        for family, module, task, options, widths, summary in FAMILIES
         for width in widths
         if (name := f"{family}-f{width}") in weights
     ]

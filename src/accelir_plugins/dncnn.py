@@ -38,13 +38,13 @@ class DnCNN(nn.Module):
         return x - self.layers[-1](features)
 
 
-def load(name: str, width: int, sigma: float = 25) -> TorchNetwork:
-    """A trained colour DnCNN for one noise level."""
+def load(name: str, width: int, sigma: float | tuple[float, float] = 25) -> TorchNetwork:
+    """A trained colour DnCNN for one noise level, or for all in a range ("blind")."""
     return TorchNetwork(
         load_weights(DnCNN(width), name),
         Denoise(sigma),
         name,
-        family=f"dncnn-s{sigma:g}",
+        family="dncnn-blind" if isinstance(sigma, tuple) else f"dncnn-s{sigma:g}",
         width=width,
         receptive_field=25,
     )

@@ -149,11 +149,12 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
 
     Channels that the narrow one has keep their weights; new channels are read with weight zero and keep their
     initial weights where they write (compare Net2Net, Chen et al., ICLR 2016). Sub-pixel convolutions, whose outputs
-    are four phases of each channel, are matched phase by phase. It is for chains of convolutions and sums: where
-    channels are concatenated, the wide network starts as another function.
+    are four phases of each channel, are matched phase by phase; where convolutions are grouped, the channels of each
+    group stay together, which takes the same number of groups wherever there are any.
 
     Args:
-        narrow: Trained.
+        narrow: Trained. A layer whose input is several equally wide features concatenated says of how many by an
+            attribute ``parts``; where it does not, the wide network starts as another function.
         wide: Freshly initialised, with the same parameter names; changed in place.
         noise: Standard deviation of what the new channels are read with, over that of the initial weights.
 
@@ -161,27 +162,48 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
         ``wide``.
 
     Raises:
-        InvalidInputError: The network has transposed convolutions or normalisation over channels.
+        InvalidInputError: The network has normalisation over channels, or groups whose number grows with the width.
     """
-    unsupported = (nn.ConvTranspose2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
-    found = next((layer for layer in narrow.modules() if isinstance(layer, unsupported)), None)
+    found = next((layer for layer in narrow.modules() if "Norm" in type(layer).__name__), None)
     if found is not None:
         raise InvalidInputError(f"A network with {type(found).__name__} layers cannot be grown.")
-    target = dict(wide.named_parameters())
+    numbers = {int(getattr(layer, "groups", 1)) for network in (narrow, wide) for layer in network.modules()} - {1}
+    if len(numbers) > 1:
+        raise InvalidInputError(f"Grouped convolutions must have one number of groups to be grown; got {numbers}.")
+    groups = max(numbers, default=1)
+    targets = dict(wide.named_modules())
     with torch.no_grad():
-        for name, source in narrow.named_parameters():
-            into = target[name]
-            if source.dim() == 1:
-                fresh = into.clone()
-                into.zero_()
-                into[: source.shape[0]] = source
-                into[source.shape[0] :] = fresh[source.shape[0] :]
-                continue
-            outputs, inputs = source.shape[:2]
-            if inputs < into.shape[1]:
-                into[:outputs, inputs:] *= noise
-            into[:outputs, :inputs] = source
+        for name, layer in narrow.named_modules():
+            blocks = 1 if getattr(layer, "groups", 1) > 1 else groups * int(getattr(layer, "parts", 1))
+            for key, source in layer.named_parameters(recurse=False):
+                into: torch.Tensor = targets[name].get_parameter(key)
+                if source.dim() == 1:
+                    into[_places(len(source), len(into), groups)] = source
+                    continue
+                weights: torch.Tensor = source
+                if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+                    into, weights = into.transpose(0, 1), source.transpose(0, 1)
+                outputs = _places(weights.shape[0], into.shape[0], groups)[:, None]
+                inputs = _places(weights.shape[1], into.shape[1], blocks)
+                into[outputs, _others(inputs, into.shape[1])] *= noise
+                into[outputs, inputs] = weights
     return wide
+
+
+def _places(narrow: int, wide: int, blocks: int) -> torch.Tensor:
+    """Where the ``narrow`` channels are among the ``wide``: each block of them first in a block of those."""
+    number = torch.arange(narrow)
+    if narrow == wide:
+        return number
+    block = number.div(narrow // blocks, rounding_mode="floor")
+    return block * (wide // blocks) + number % (narrow // blocks)
+
+
+def _others(places: torch.Tensor, count: int) -> torch.Tensor:
+    """The rest of ``count`` places."""
+    free = torch.ones(count, dtype=torch.bool)
+    free[places] = False
+    return free.nonzero()[:, 0]
 
 
 def _cycle(position: float, decay: float) -> float:

@@ -1,0 +1,132 @@
+"""The trainings of the shipped networks, as one table: what `train_zoo.py` works through, in this order.
+
+Steps are for two CPU cores that compute bfloat16 in matrix units: 10 to 40 minutes each. A network grows from the
+narrower one of its family that stands in the last column; transformers and NAFNet cannot (they normalise over channels)
+and start afresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import nn
+
+from accelir.tasks import Deblur, Denoise, SuperResolution, Task
+from accelir.training.recipe import Recipe
+from accelir_plugins.carn import CARN
+from accelir_plugins.dncnn import DnCNN
+from accelir_plugins.edsr import EDSR
+from accelir_plugins.fsrcnn import FSRCNN
+from accelir_plugins.mimounet import MIMOUNet
+from accelir_plugins.nafnet import NAFNet
+from accelir_plugins.restormer import Restormer
+from accelir_plugins.span import SPAN
+from accelir_plugins.swinir import SwinIR
+
+__all__ = ["ZOO", "Family", "Job"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the trainings of a family share.
+
+    Attributes:
+        task: What the networks undo.
+        build: Width to module.
+        side: Side of the prepared inputs.
+        recipe: How to train, but for steps and learning rate.
+        coarsest: For deblurring: name of the submodule at the lowest resolution and its channels over the width.
+    """
+
+    task: Task
+    build: Callable[[int], nn.Module]
+    side: int
+    recipe: Recipe
+    coarsest: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        family: Of the network.
+        width: Channels of the body.
+        recipe: How to train.
+        start: Width of the family's network to grow from.
+    """
+
+    family: Family
+    width: int
+    recipe: Recipe
+    start: int | None = None
+
+
+X4, X2, SIGMA_25, BLIND, SHAKE = SuperResolution(4), SuperResolution(2), Denoise(25), Denoise((0, 55)), Deblur()
+
+FAMILIES = {
+    "edsr-x4": Family(X4, EDSR, 64, Recipe(batch=16, patch=32, loss="l1")),
+    "fsrcnn-x4": Family(X4, FSRCNN, 64, Recipe(batch=16, patch=32, loss="l1")),
+    "carn-x4": Family(X4, CARN, 64, Recipe(batch=16, patch=32, loss="l1")),
+    "span-x4": Family(X4, SPAN, 64, Recipe(batch=16, patch=32, loss="l1")),
+    # Whole windows, and more than one of them.
+    "swinir-x4": Family(X4, SwinIR, 64, Recipe(batch=8, patch=32, loss="l1")),
+    "edsr-x2": Family(X2, partial(EDSR, scale=2), 64, Recipe(batch=16, patch=32, loss="l1")),
+    "dncnn-s25": Family(SIGMA_25, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
+    "dncnn-blind": Family(BLIND, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
+    "restormer-s25": Family(SIGMA_25, Restormer, 96, Recipe(batch=4, patch=64, loss="l1")),
+    "nafnet-deblur": Family(SHAKE, NAFNet, 176, Recipe(batch=4, patch=128, loss="l1", decay=0.4), ("middle", 16)),
+    "mimounet-deblur": Family(
+        SHAKE, MIMOUNet, 176, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
+    ),
+}
+
+TRAININGS = (
+    # family, width, steps, learning rate, grown from width
+    ("edsr-x4", 8, 6000, 3e-3, None),
+    ("edsr-x4", 16, 8000, 2e-3, 8),
+    ("edsr-x4", 32, 4500, 1e-3, 16),
+    ("edsr-x4", 64, 1100, 6e-4, 32),
+    ("fsrcnn-x4", 16, 30_000, 3e-3, None),
+    ("fsrcnn-x4", 32, 30_000, 2e-3, 16),
+    ("fsrcnn-x4", 56, 30_000, 2e-3, 32),
+    ("carn-x4", 16, 20_000, 2e-3, None),
+    ("carn-x4", 32, 10_000, 1e-3, 16),
+    ("carn-x4", 48, 6000, 8e-4, 32),
+    ("carn-x4", 64, 4000, 6e-4, 48),
+    ("span-x4", 16, 20_000, 2e-3, None),
+    ("span-x4", 24, 10_000, 1e-3, 16),
+    ("span-x4", 32, 6000, 1e-3, 24),
+    ("span-x4", 48, 3000, 6e-4, 32),
+    ("swinir-x4", 30, 6000, 1e-3, None),
+    ("swinir-x4", 42, 6000, 8e-4, None),
+    ("swinir-x4", 60, 6000, 6e-4, None),
+    ("edsr-x2", 16, 8000, 2e-3, None),
+    ("edsr-x2", 64, 3000, 6e-4, 16),
+    ("dncnn-s25", 8, 10_000, 3e-3, None),
+    ("dncnn-s25", 16, 12_000, 2e-3, 8),
+    ("dncnn-s25", 32, 8000, 1e-3, 16),
+    ("dncnn-s25", 64, 3000, 6e-4, 32),
+    ("dncnn-blind", 16, 15_000, 3e-3, None),
+    ("dncnn-blind", 64, 4000, 6e-4, 16),
+    ("restormer-s25", 8, 10_000, 1e-3, None),
+    ("restormer-s25", 16, 10_000, 1e-3, None),
+    ("restormer-s25", 24, 10_000, 6e-4, None),
+    ("nafnet-deblur", 8, 24_000, 1e-3, None),
+    ("nafnet-deblur", 16, 24_000, 1e-3, None),
+    ("nafnet-deblur", 24, 24_000, 1e-3, None),
+    ("nafnet-deblur", 32, 24_000, 1e-3, None),
+    ("mimounet-deblur", 8, 24_000, 1e-3, None),
+    ("mimounet-deblur", 16, 24_000, 1e-3, None),
+    ("mimounet-deblur", 32, 24_000, 1e-3, None),
+)
+
+
+def _job(family: str, width: int, steps: int, rate: float, start: int | None) -> Job:
+    shared = FAMILIES[family]
+    return Job(shared, width, replace(shared.recipe, steps=steps, learning_rate=rate), start)
+
+
+ZOO = {f"{row[0]}-f{row[1]}": _job(*row) for row in TRAININGS}

@@ -1,0 +1,115 @@
+"""NAFNet (Chen et al., ECCV 2022, section 3): a U-Net without activation functions; products of features stand in.
+
+Blocks are those of the paper's deblurring network but for the lowest encoder stage: 4, where the paper has 28.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from accelir.network import TorchNetwork
+from accelir.tasks import Deblur
+from accelir_plugins._weights import load_weights
+
+
+class _LayerNorm(nn.Module):
+    """Over channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance, mean = torch.var_mean(x.float(), dim=1, keepdim=True, unbiased=False)
+        return (x - mean) * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
+
+
+def _gate(x: torch.Tensor) -> torch.Tensor:
+    """The paper's SimpleGate: one half of the channels times the other."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _LayerNorm(width), _LayerNorm(width)
+        self.conv1 = nn.Conv2d(width, 2 * width, 1)
+        self.conv2 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
+        self.attention = nn.Conv2d(width, width, 1)
+        self.conv3 = nn.Conv2d(width, width, 1)
+        self.conv4 = nn.Conv2d(width, 2 * width, 1)
+        self.conv5 = nn.Conv2d(width, width, 1)
+        self.beta = nn.Parameter(torch.zeros(width, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = _gate(self.conv2(self.conv1(self.norm1(x))))
+        # The paper's simplified channel attention: channels are weighted by their means over the image.
+        features = features * self.attention(features.mean(dim=(2, 3), keepdim=True))
+        x = x + self.beta * self.conv3(features)
+        return x + self.gamma * self.conv5(_gate(self.conv4(self.norm2(x))))
+
+
+def _stage(width: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(_Block(width) for _ in range(blocks)))
+
+
+class NAFNet(nn.Module):
+    """NAFNet: 32 and 64 channels in the paper.
+
+    Args:
+        width: Channels of the body at full resolution; 2, 4, 8 and 16 times that below.
+        encoder: Blocks of the encoder, from full resolution down.
+        middle: Blocks at a sixteenth of the resolution.
+        decoder: Blocks of the decoder, from the lowest resolution up.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        encoder: tuple[int, int, int, int] = (1, 1, 1, 4),
+        middle: int = 1,
+        decoder: tuple[int, int, int, int] = (1, 1, 1, 1),
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**scale for scale in range(5)]
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.encoders = nn.ModuleList(_stage(w, blocks) for w, blocks in zip(widths[:4], encoder, strict=True))
+        self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 2, stride=2) for w in widths[:4])
+        self.middle = _stage(widths[4], middle)
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, 2 * w, 1, bias=False), nn.PixelShuffle(2)) for w in widths[:0:-1]
+        )
+        self.decoders = nn.ModuleList(_stage(w, blocks) for w, blocks in zip(widths[3::-1], decoder, strict=True))
+        self.tail = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        padded = functional.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
+        features = self.head(padded)
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            features = encoder(features)
+            skips.append(features)
+            features = down(features)
+        features = self.middle(features)
+        for up, skip, decoder in zip(self.ups, skips[::-1], self.decoders, strict=True):
+            features = decoder(up(features) + skip)
+        restored: torch.Tensor = self.tail(features) + padded
+        return restored[..., :height, :width]
+
+
+def load(name: str, width: int) -> TorchNetwork:
+    """A trained NAFNet for camera shake."""
+    return TorchNetwork(
+        load_weights(NAFNet(width), name),
+        Deblur(),
+        name,
+        family="nafnet-deblur",
+        width=width,
+        multiple=16,
+    )

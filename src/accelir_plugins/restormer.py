@@ -1,0 +1,150 @@
+"""Restormer (Zamir et al., CVPR 2022, section 3): a U-Net of transformer blocks whose attention is across channels.
+
+Depth is about a third of the paper's: 1, 2, 2 and 3 blocks on the four scales and one refinement block, where the paper
+has 4, 6, 6, 8 and 4. Normalisation is without bias, as the paper has it for Gaussian noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from accelir.network import TorchNetwork
+from accelir.tasks import Denoise
+from accelir_plugins._weights import load_weights
+
+EXPANSION = 2.66
+HEADS = (1, 2, 4, 8)
+
+
+class _LayerNorm(nn.Module):
+    """Over channels, without bias and without taking the mean off."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance = x.float().var(dim=1, keepdim=True, unbiased=False)
+        return x * (torch.rsqrt(variance + 1e-5) * self.weight)
+
+
+class _Conv(nn.Sequential):
+    """A 1x1 convolution, and a 3x3 one of each channel by itself."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs, bias=False),
+        )
+
+
+class _ChannelAttention(nn.Module):
+    """The paper's MDTA: each channel attends to the channels of its head, by their likeness over all pixels."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = _Conv(width, 3 * width)
+        self.project = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, width, height, columns = x.shape
+        query, key, value = (
+            part.reshape(batch, self.heads, width // self.heads, height * columns)
+            for part in self.qkv(x).chunk(3, dim=1)
+        )
+        query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
+        likeness = (query @ key.transpose(-2, -1)) * self.temperature
+        mixed = likeness.softmax(dim=-1) @ value
+        return self.project(mixed.reshape(x.shape))
+
+
+class _GatedForward(nn.Module):
+    """The paper's GDFN: one half of the features gates the other."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = int(width * EXPANSION)
+        self.expand = _Conv(width, 2 * hidden)
+        self.project = nn.Conv2d(hidden, width, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, features = self.expand(x).chunk(2, dim=1)
+        return self.project(functional.gelu(gate) * features)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = _LayerNorm(width), _ChannelAttention(width, heads)
+        self.norm2, self.forward_features = _LayerNorm(width), _GatedForward(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.forward_features(self.norm2(x))
+
+
+def _stage(width: int, scale: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(_Block(width, HEADS[scale]) for _ in range(blocks)))
+
+
+class Restormer(nn.Module):
+    """Restormer: 48 channels in the paper.
+
+    Args:
+        width: Channels of the body at full resolution; 2, 4 and 8 times that below.
+        blocks: Transformer blocks on each of the four scales, from full resolution down.
+        refinement: Blocks after the decoder.
+    """
+
+    def __init__(self, width: int, blocks: tuple[int, int, int, int] = (1, 2, 2, 3), refinement: int = 1) -> None:
+        super().__init__()
+        widths = [width * 2**scale for scale in range(4)]
+        self.embed = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.encoders = nn.ModuleList(_stage(widths[scale], scale, blocks[scale]) for scale in range(3))
+        self.downs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, w // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)) for w in widths[:3]
+        )
+        self.latent = _stage(widths[3], 3, blocks[3])
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, 2 * w, 3, padding=1, bias=False), nn.PixelShuffle(2)) for w in widths[:0:-1]
+        )
+        # At full resolution the decoder keeps the channels of both, as in the paper.
+        self.reduces = nn.ModuleList(
+            [nn.Conv2d(2 * w, w, 1, bias=False) for w in (widths[2], widths[1])] + [nn.Identity()]
+        )
+        self.decoders = nn.ModuleList(
+            _stage(w, scale, blocks[scale]) for w, scale in ((widths[2], 2), (widths[1], 1), (2 * width, 0))
+        )
+        self.refine = _stage(2 * width, 0, refinement)
+        self.tail = nn.Conv2d(2 * width, 3, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        padded = functional.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+        features = self.embed(padded)
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            features = encoder(features)
+            skips.append(features)
+            features = down(features)
+        features = self.latent(features)
+        for up, skip, reduce, decoder in zip(self.ups, skips[::-1], self.reduces, self.decoders, strict=True):
+            features = decoder(reduce(torch.cat([up(features), skip], dim=1)))
+        restored: torch.Tensor = self.tail(self.refine(features)) + padded
+        return restored[..., :height, :width]
+
+
+def load(name: str, width: int, sigma: float = 25) -> TorchNetwork:
+    """A trained Restormer for one noise level."""
+    return TorchNetwork(
+        load_weights(Restormer(width), name),
+        Denoise(sigma),
+        name,
+        family=f"restormer-s{sigma:g}",
+        width=width,
+        multiple=8,
+    )

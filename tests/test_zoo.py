@@ -1,0 +1,325 @@
+"""The families: what they promise, what they cost by hand, and what their papers say they weigh."""
+
+import importlib
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import accelir
+from accelir import testing
+from accelir.network import TorchNetwork
+from accelir.training.recipe import grow
+from accelir_plugins import builtin
+from accelir_plugins.carn import CARN
+from accelir_plugins.fsrcnn import FSRCNN
+from accelir_plugins.nafnet import NAFNet
+from accelir_plugins.restormer import Restormer
+from accelir_plugins.span import SPAN
+from accelir_plugins.swinir import SwinIR
+
+FAMILIES = {row[0]: row for row in builtin.FAMILIES}
+CONVOLUTIONAL = ("edsr-x4", "edsr-x2", "fsrcnn-x4", "carn-x4", "span-x4", "dncnn-blind")
+"""Those whose receptive field is the same at every pixel."""
+
+
+def untrained(family: str, width: int | None = None) -> TorchNetwork:
+    """What the plugin would hand over if the weights were there."""
+    _, module, _, options, widths, _ = FAMILIES[family]
+    width = width or widths[0]
+    loaded = importlib.import_module(f"accelir_plugins.{module}")
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded, "load_weights", lambda net, name: net.eval())
+        made: TorchNetwork = loaded.load(f"{family}-f{width}", width, **options)
+    return made
+
+
+def stirred(network: TorchNetwork, by: float = 0.05) -> TorchNetwork:
+    """With other parameters than the first: layers that start at zero would hide those behind them."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.module.parameters():
+            parameter += by * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_what_its_row_says(family: str) -> None:
+    _, _, task, _, widths, _ = FAMILIES[family]
+    assert list(widths) == sorted(widths)
+    costs = []
+    for width in widths:
+        network = untrained(family, width)
+        assert (network.name, network.family, network.width) == (f"{family}-f{width}", family, width)
+        assert network.task == accelir.task(task)
+        costs.append(network.cost(64, 64))
+    assert [cost.macs for cost in costs] == sorted({cost.macs for cost in costs})
+    assert [cost.params for cost in costs] == sorted({cost.params for cost in costs})
+
+
+@pytest.mark.parametrize(("name", "check"), testing.network_checks())
+@pytest.mark.parametrize("family", [family for family in FAMILIES if f"{family}-f16" not in accelir.networks()])
+def test_the_lightest_of_each_family_keeps_the_contract(
+    family: str, name: str, check: Callable[[TorchNetwork], None]
+) -> None:
+    check(untrained(family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_learns(family: str) -> None:
+    network = stirred(untrained(family))
+    network.module.train()
+    restored = network.forward(torch.rand(2, 3, 17, 23, generator=torch.Generator().manual_seed(0)))
+    if hasattr(network.module, "pyramid"):
+        restored = torch.cat([part.flatten() for part in network.module.pyramid(torch.rand(1, 3, 17, 23))])
+    (restored**2).mean().backward()
+    for name, parameter in network.module.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all() and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("family", CONVOLUTIONAL)
+def test_the_receptive_field_is_no_larger_than_it_must_be(family: str) -> None:
+    network = stirred(untrained(family), 0.02)
+    field, scale = network.receptive_field, network.task.scale
+    assert field is not None
+    middle = field // 2 + 4
+    rows, columns = influence(network, 2 * middle + 1, 2 * middle + 1, middle, middle)
+    assert (rows[0], rows[-1]) == (columns[0], columns[-1]) == (middle - field // 2, middle + field // 2), scale
+
+
+def test_the_receptive_field_of_shifted_windows_is_what_they_reach() -> None:
+    network = untrained("swinir-x4")
+    reach, pixel = max((max(p - first, last - p), p) for p in range(80, 88) for first, last in [windows_reach(p)])
+    assert network.receptive_field == 2 * reach + 1
+    rows, _ = influence(network, 240, 16, pixel + 32, 8)
+    assert (rows[0] - 32, rows[-1] - 32) == windows_reach(pixel)
+
+
+def influence(network: TorchNetwork, height: int, width: int, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and the columns of the input that have a part in what one of its pixels becomes."""
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    scale = network.task.scale
+    made = network.module.double()(image)[..., row * scale : (row + 1) * scale, column * scale : (column + 1) * scale]
+    weights = torch.rand(made.shape, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((made * weights).sum(), image)
+    touched = gradient.abs().sum(dim=(0, 1)) > 0
+    return touched.any(dim=1).nonzero().numpy().ravel(), touched.any(dim=0).nonzero().numpy().ravel()
+
+
+def windows_reach(pixel: int) -> tuple[int, int]:
+    """First and last pixel of a line that a pixel of SwinIR's output depends on, far from all borders."""
+    first, last = pixel - 2, pixel + 2  # the last two convolutions
+    for _ in range(4):
+        first, last = first - 1, last + 1
+        for block in range(5, -1, -1):
+            shift = 4 * (block % 2)
+            first, last = (first - shift) // 8 * 8 + shift, (last - shift) // 8 * 8 + shift + 7
+    return first - 1, last + 1
+
+
+@pytest.mark.parametrize("family", [*CONVOLUTIONAL, "swinir-x4"])
+def test_tiles_give_the_whole_image_result(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    network = stirred(untrained(family), 0.02)
+    assert network.receptive_field is not None
+    side = 21 + 2 * (network.receptive_field // 2 + network.multiple)
+    photo = np.random.default_rng(1).integers(0, 256, (19, side, 3), dtype=np.uint8)
+    whole = network.restore(photo, dtype=torch.float32).astype(int)
+    assert whole.std() > 1
+    monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 16 if side < 150 else 120)
+    tiled = network.restore(photo, dtype=torch.float32).astype(int)
+    assert np.abs(tiled - whole).max() <= 1
+
+
+@pytest.mark.parametrize("width", [16, 48])
+def test_span_fused_is_span(width: int) -> None:
+    network = stirred(TorchNetwork(SPAN(width), accelir.SuperResolution(4)), 0.02)
+    image = torch.rand(2, 3, 17, 23, generator=torch.Generator().manual_seed(0)).double()
+    fused = network.module.double().fused()
+    with torch.no_grad():
+        expected = network.module(image)
+        made = fused.double()(image)
+    assert expected.std() > 0.01
+    assert (made - expected).abs().max() < 1e-5
+    again = fused.fused()
+    assert all(torch.equal(a, b) for a, b in zip(fused.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_span_unfused_is_span_and_trains_all_it_has() -> None:
+    torch.manual_seed(0)
+    fused, module = stirred(TorchNetwork(SPAN(16).fused(), accelir.SuperResolution(4)), 0.02).module, SPAN(16)
+    module.unfuse(fused)
+    image = torch.rand(2, 3, 9, 11)
+    with torch.no_grad():
+        assert (module(image) - fused(image)).abs().max() < 1e-4
+    for _ in range(2):
+        optimiser = torch.optim.Adam(module.parameters(), lr=1e-3)
+        optimiser.zero_grad()
+        (module(image) ** 2).mean().backward()
+        optimiser.step()
+    assert all((parameter.grad != 0).any() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("build", "narrow", "wide"), [(FSRCNN, 16, 32), (CARN, 16, 24), (SPAN, 16, 24)])
+def test_a_grown_network_starts_as_the_narrow_one(build: Callable[[int], nn.Module], narrow: int, wide: int) -> None:
+    torch.manual_seed(0)
+    small = stirred(TorchNetwork(build(narrow), accelir.SuperResolution(4))).module
+    image = torch.rand(1, 3, 9, 11)
+    with torch.no_grad():
+        assert (grow(small, build(wide))(image) - small(image)).abs().max() < 1e-4
+
+
+def test_networks_with_normalisation_are_not_grown() -> None:
+    for build in (SwinIR, Restormer, NAFNet):
+        with pytest.raises(accelir.AccelIRError, match="Norm"):
+            grow(build(24), build(48))
+    with pytest.raises(accelir.AccelIRError, match="groups"):
+        grow(nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(16, 16, 3, groups=16))
+
+
+def test_attention_in_parts_is_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = stirred(untrained("swinir-x4"))
+    image = torch.rand(2, 3, 40, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = network.forward(image)
+        monkeypatch.setattr("accelir_plugins.swinir.AT_ONCE", 4)
+        parts = network.forward(image)
+    assert (whole - parts).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["fsrcnn-x4", "span-x4"])
+def test_upsampling_starts_as_bilinear_interpolation(family: str) -> None:
+    network = untrained(family)
+    image = torch.rand(1, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    bilinear = nn.functional.interpolate(image, scale_factor=4, mode="bilinear")
+    with torch.no_grad():
+        made = network.forward(image)
+    # Not at the border, where the one repeats pixels and the other has none.
+    assert (made - bilinear)[..., 8:-8, 8:-8].abs().max() < 0.05
+
+
+def test_fsrcnn_by_hand() -> None:
+    d, s, m = 56, 12, 4
+    macs = 25 * 3 * d + d * s + m * 9 * s * s + s * d + 81 * d * 3
+    slopes_and_biases = 2 * (d + s + m * s + d) + 3
+    cost = TorchNetwork(FSRCNN(d), accelir.SuperResolution(4)).cost(17, 23)
+    assert (cost.macs, cost.params) == (17 * 23 * macs, macs + slopes_and_biases)
+    # Published: 12,464, for the Y channel and without biases and slopes. Two more channels go in and come out here.
+    assert macs - 2 * (25 + 81) * d == 12_464
+
+
+def test_carn_by_hand() -> None:
+    w, groups = 64, 4
+    grouped = 9 * w * w // groups
+    merges = (2 + 3 + 4) * w * w
+    efficient = 2 * grouped + w * w
+    # Each block runs its one residual block three times.
+    body = 3 * (3 * efficient + merges) + merges
+    macs = 27 * w + body + (1 + 4) * 4 * grouped + 16 * 27 * w
+    weights = 2 * 27 * w + 3 * (efficient + merges) + merges + 2 * 4 * grouped
+    biases = w + 3 * (3 * w + 3 * w) + 3 * w + 2 * 4 * w + 3
+    network = TorchNetwork(CARN(w), accelir.SuperResolution(4))
+    cost = network.cost(17, 23)
+    assert (cost.macs, cost.params) == (17 * 23 * macs, weights + biases)
+    # Published: 412K, with upsampling by 2 and by 3 too and without biases; 32.5G for an output of 1280x720.
+    assert weights + (4 + 9) * grouped == 412_032
+    assert round(network.cost(180, 320).macs / 1e9, 1) == 32.5
+
+
+@pytest.mark.parametrize(("w", "published"), [(48, 426), (52, 498)])
+def test_span_by_hand(w: int, published: int) -> None:
+    macs = 27 * w + (6 * 3 + 1) * 9 * w * w + 4 * w * w + 9 * w * 48
+    biases = (1 + 6 * 3 + 1 + 1) * w + 48
+    network = TorchNetwork(SPAN(w).fused(), accelir.SuperResolution(4))
+    cost = network.cost(17, 23)
+    assert (cost.macs, cost.params) == (17 * 23 * macs, macs + biases)
+    # In thousands, folded.
+    assert round(cost.params / 1000) == published
+
+
+def test_swinir_by_hand() -> None:
+    w = 60
+    products = 2 * 64 * w  # of attention: each pixel with the 64 of its window, twice
+    block = 3 * w * w + w * w + 2 * 2 * w * w
+    convolutions = 27 * w + (4 + 1) * 9 * w * w + 9 * w * 48
+    macs = convolutions + 24 * (block + products)
+    params = convolutions + 24 * (block + 6 * 15 * 15 + 3 * w + w + 2 * w + w + 4 * w) + (1 + 5) * w + 48 + 2 * 2 * w
+    cost = TorchNetwork(SwinIR(w), accelir.SuperResolution(4)).cost(17, 23)
+    # Sides are padded to multiples of 8.
+    assert (cost.macs, cost.params) == (24 * 24 * macs, params)
+    # Published: 897K, but the paper's own code has one 3x3 convolution more than that: 929,628.
+    assert (cost.params, round((cost.params - 9 * w * w) / 1000)) == (929_628, 897)
+
+
+def restormer_block(c: int, heads: int) -> np.ndarray:
+    """Multiply-accumulates per pixel but for the attention's products, those, and parameters."""
+    hidden = int(2.66 * c)
+    layers = 3 * c * c + 9 * 3 * c + c * c + 2 * hidden * c + 9 * 2 * hidden + hidden * c
+    return np.array([layers, 2 * c * c // heads, layers + heads + 2 * c])
+
+
+@pytest.mark.parametrize(
+    ("w", "blocks", "refinement"), [(8, (1, 2, 2, 3), 1), (48, (4, 6, 6, 8), 4)], ids=["ours", "the paper's"]
+)
+def test_restormer_by_hand(w: int, blocks: tuple[int, int, int, int], refinement: int) -> None:
+    total = np.zeros(3)
+    for scale, width, heads, count in [
+        *((scale, w << scale, 1 << scale, blocks[scale]) for scale in range(4)),
+        (2, 4 * w, 4, blocks[2]),
+        (1, 2 * w, 2, blocks[1]),
+        (0, 2 * w, 1, blocks[0] + refinement),
+    ]:
+        total += count * restormer_block(width, heads) * [4.0**-scale, 4.0**-scale, 1]
+    for scale in range(3):
+        c = w << scale
+        down, up = 9 * c * c // 2, 9 * 2 * c * 4 * c
+        total += np.array([down + up / 4, 0, (down + up) * 4**scale]) / 4**scale
+    for scale in (1, 2):
+        merge = 2 * (w << scale) ** 2
+        total += np.array([merge / 4**scale, 0, merge])
+    total += np.array([27 * w + 27 * 2 * w, 0, 27 * w + 27 * 2 * w])
+    network = TorchNetwork(Restormer(w, blocks, refinement), accelir.Denoise(25))
+    cost = network.cost(17, 23)
+    # Sides are padded to multiples of 8.
+    assert (cost.macs, cost.params) == (24 * 24 * (total[0] + total[1]), total[2])
+    if w == 48:
+        # Published: 26.1M (26.13 with the biases of normalisation that denoising does without), and 140.99G for
+        # 256x256, in which the products of the attention are not counted.
+        assert round(cost.params / 1e6, 1) == 26.1
+        assert round(total[0] * 256 * 256 / 1e9, 2) == 140.99
+
+
+@pytest.mark.parametrize(("w", "lowest"), [(8, 4), (32, 28)], ids=["ours", "the paper's"])
+def test_nafnet_by_hand(w: int, lowest: int) -> None:
+    per_pixel = params = per_image = 0.0
+    for scale, count in enumerate((2, 2, 2, lowest + 1, 1)):
+        c = w << scale
+        layers = 2 * c * c + 9 * 2 * c + c * c + 2 * c * c + c * c
+        biases = 2 * c + 2 * c + c + 2 * c + c
+        per_pixel += count * layers / 4**scale
+        # The channels' weights are made of their means: one product for each image.
+        per_image += count * c * c
+        params += count * (layers + biases + c * c + c + 4 * c + 2 * c)
+    for scale in range(4):
+        c = w << scale
+        per_pixel += (2 * 4 * c * c + 2 * c * 4 * c) / 4 ** (scale + 1)
+        params += 2 * 4 * c * c + 2 * c + 2 * c * 4 * c
+    per_pixel += 2 * 27 * w
+    params += 2 * 27 * w + w + 3
+    network = TorchNetwork(NAFNet(w, (1, 1, 1, lowest)), accelir.Deblur())
+    cost = network.cost(17, 23)
+    # Sides are padded to multiples of 16.
+    assert (cost.macs, cost.params) == (32 * 32 * per_pixel + per_image, params)
+    if w == 32:
+        # Published: 17.1M, and 16G for 256x256.
+        assert (round(cost.params / 1e6, 1), round(network.cost(256, 256).macs / 1e9)) == (17.1, 16)
+
+
+def test_edsr_by_2_by_hand() -> None:
+    w = 16
+    per_pixel = 27 * w + (8 * 2 + 1) * 9 * w * w + 9 * w * 4 * w + 4 * 27 * w
+    assert untrained("edsr-x2", w).cost(17, 23).macs == 17 * 23 * per_pixel
