@@ -1,7 +1,8 @@
-"""WebP: one ordinary lossy file, whose macroblocks have the quantisers that the network needs.
+"""WebP: one ordinary lossy file (VP8), whose macroblocks have the quantisers that the network needs.
 
-Rooms: `segments` (from steps to the four quantisers of a frame), `vp8` (the header of a frame), `container` (RIFF) and
-`codec`, which joins them; libvpx, through `accelir_plugins.video`, codes the frame.
+Rooms: `segments` (from steps to the four quantisers of a frame), `search` (modes and levels of macroblocks, by way of
+`predict`, `transform` and `quantise`), `coder` (arithmetic coding), `frame`, which joins these, `tables` (the numbers
+of the standard), `container` (RIFF) and `codec`.
 """
 
 from __future__ import annotations

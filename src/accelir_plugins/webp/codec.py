@@ -6,34 +6,41 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from accelir.codec import Sensitivity
-from accelir.errors import CodecError
+from accelir.codec import CodecOptions
 from accelir.image import ImageArray
 from accelir.metadata import Metadata
-from accelir_plugins import video
-from accelir_plugins.planar.codec import PlanarCodec, PlanarPrepared
+from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions
 from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.webp import container
-from accelir_plugins.webp.segments import BASES, Segments, cluster
-from accelir_plugins.webp.vp8 import AC_STEPS, read_header
+from accelir_plugins.webp.frame import encode
+from accelir_plugins.webp.segments import cluster
+from accelir_plugins.webp.tables import AC_STEPS
 
-__all__ = ["WebpCodec"]
-
-_ENCODER = "libvpx"
+__all__ = ["WebpCodec", "WebpOptions"]
 
 # VP8's coefficients are twice those of an orthonormal transform, of samples in the limited range.
-_LOG_STEPS = np.log2(AC_STEPS / 2 * 255 / 219)
-
-# Bits a second that no picture comes near to: the quantiser is what counts.
-_NO_LIMIT = 2**31 - 1
+_LOG_SCALE = np.log2(255 / 219 / 2)
+_LOG_STEPS = np.log2(AC_STEPS) + _LOG_SCALE
 
 # The bits that say which version a frame is of. Decoders take them for how to predict from other frames, of which there
 # are none, so that one of them can tell a gray picture from one in colours.
 _GRAY = 0x02
 
 _NEUTRAL = 128
+
+
+class WebpOptions(PlanarOptions):
+    """Options of `WebpCodec`.
+
+    Attributes:
+        rdo: Error that is worth a bit, as a share of the squared step: the more, the more levels become smaller or 0,
+            and the finer the steps for it. At 0 they are just rounded.
+    """
+
+    rdo: float = Field(default=0.09, ge=0, le=1)
 
 
 class WebpCodec(PlanarCodec):
@@ -54,30 +61,23 @@ class WebpCodec(PlanarCodec):
     sample_range: ClassVar[Range] = "limited"
     header: ClassVar[int] = container.HEADER + 30
 
-    def prepare(self, image: ImageArray, *, sensitivity: Sensitivity | None = None) -> PlanarPrepared:
-        """See `PlanarCodec.prepare`.
-
-        Raises:
-            MissingDependencyError: PyAV is not installed.
-        """
-        video.require(_ENCODER, "webp")
-        return super().prepare(image, sensitivity=sensitivity)
+    Options: ClassVar[type[CodecOptions]] = WebpOptions
+    options: WebpOptions
 
     def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
-        """See `PlanarCodec.picture`."""
-        segments = cluster(log_steps, _LOG_STEPS, _significant(planes.luma, log_steps))
+        """See `PlanarCodec.picture`: what no quantiser hits, more or less weight of bits against error makes up for."""
+        wanted = np.clip(log_steps, _LOG_STEPS[0], _LOG_STEPS[-1])
+        indices = cluster(wanted, _LOG_STEPS, _significant(planes.luma, wanted))
         chroma = planes.chroma
         if chroma is None:
             half = tuple(-(-length // 2) for length in planes.luma.shape)
             chroma = (np.full(half, _NEUTRAL, np.uint8),) * 2
-        frame = video.encode([planes.luma, *chroma], _ENCODER, _options(segments.base), _offsets(segments))
-        written = set(read_header(frame).quantisers)
-        wanted = set(np.unique(segments.indices).tolist())
-        if not wanted <= written:
-            raise CodecError(f"This libvpx heeds no regions: quantisers {sorted(written)} for {sorted(wanted)}.")
+        steps = np.exp2(wanted.astype(np.float64) - _LOG_SCALE) / 2
+        frame = encode(planes.luma, chroma, indices, max(self.options.rdo, 1e-6) * steps**2)
+        data = frame.data
         if planes.chroma is None:
-            frame = bytes([frame[0] | _GRAY]) + frame[1:]
-        return container.wrap(frame), _LOG_STEPS[segments.indices].astype(np.float32)
+            data = bytes([data[0] | _GRAY]) + data[1:]
+        return container.wrap(data), wanted
 
     def decode(self, data: bytes) -> ImageArray:
         """The pixels as Pillow reads them; gray where the picture was, see `WebpCodec`.
@@ -92,30 +92,6 @@ class WebpCodec(PlanarCodec):
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """Colour profile, EXIF and XMP in chunks of their own."""
         return container.embed(data, metadata)
-
-
-def _options(base: int) -> dict[str, str]:
-    """Of libvpx: one quantiser, the widest search, no denoising, no blocks skipped."""
-    quality = str(base)
-    return {
-        "crf": quality,
-        "qmin": quality,
-        "qmax": quality,
-        "b": str(_NO_LIMIT),
-        "deadline": "good",
-        "cpu-used": "0",
-        "auto-alt-ref": "0",
-        "lag-in-frames": "0",
-        "static-thresh": "0",
-        "noise-sensitivity": "0",
-        "tune": "psnr",
-    }
-
-
-def _offsets(segments: Segments) -> video.Offsets:
-    """FFmpeg multiplies by 63 and cuts to whole numbers: half a number more, so that no rounding matters."""
-    twice = 2 * segments.differences + np.sign(segments.differences)
-    return video.Offsets(twice.astype(np.int32), 2 * (len(BASES) - 1), 16)
 
 
 def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[np.float32]:

@@ -6,7 +6,6 @@ import struct
 
 from accelir.errors import CodecError
 from accelir.metadata import Metadata
-from accelir_plugins.webp.vp8 import read_header
 
 __all__ = ["HEADER", "embed", "wrap"]
 
@@ -30,9 +29,9 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
     Raises:
         CodecError: There is more than 4 GB of it.
     """
-    header = read_header(data[HEADER:])
+    width, height = struct.unpack("<HH", data[HEADER + 6 : HEADER + 10])
     flags = _ICC * bool(metadata.icc) | _EXIF * bool(metadata.exif) | _XMP * bool(metadata.xmp)
-    size = (header.width - 1).to_bytes(3, "little") + (header.height - 1).to_bytes(3, "little")
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     if len(data) + len(metadata.icc) + len(metadata.exif) + len(metadata.xmp) + 64 > _ROOM:
         raise CodecError("WebP holds at most 4 GB; strip the metadata.")
     chunks = [
