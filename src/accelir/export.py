@@ -119,7 +119,7 @@ def export_onnx(
 
 def _traced(module: nn.Module, net: IRNetwork, size: tuple[int, int] | None, opset: int) -> tuple[Any, int]:
     """The program, and what the heights and widths that it takes are multiples of."""
-    failure: Exception | None = None
+    reasons = []
     # Some networks can only be traced for sizes that are multiples of their stride.
     for step in dict.fromkeys((1,) if size is not None else (1, net.multiple, 8, 16)):
         shape = _rounded(size or SAMPLE, step)
@@ -143,9 +143,8 @@ def _traced(module: nn.Module, net: IRNetwork, size: tuple[int, int] | None, ops
             return program, step
         except Exception as error:
             # torch gives its export errors no common base but this.
-            failure = error
-    reason = str(failure.__cause__ or failure).partition("\n")[0]
-    raise ExportError(f"Network {net.name!r} cannot be traced: {reason}") from failure
+            reasons.append(str(error.__cause__ or error).strip().partition("\n")[0])
+    raise ExportError(f"Network {net.name!r} cannot be traced: {reasons[0]}")
 
 
 def _rounded(shape: tuple[int, int], step: int) -> tuple[int, int]:

@@ -92,6 +92,7 @@ class IRNetwork(ABC):
         receptive_field: Side in input pixels of what one output pixel depends on; None where that has no end.
         differentiable: Whether `forward` can be differentiated by its input.
         provenance: Where the weights come from, as far as is known: what JSON can hold.
+        file_kind: The kind of network file that it was read from; empty for any other.
     """
 
     name: str
@@ -101,6 +102,7 @@ class IRNetwork(ABC):
     receptive_field: int | None = None
     differentiable: bool = True
     provenance: Mapping[str, Any] = MappingProxyType({})
+    file_kind: str = ""
     multiple: int = 1
     """Tiles start at multiples of this many input pixels (the stride of the coarsest scale inside the network)."""
 

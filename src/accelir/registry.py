@@ -293,7 +293,9 @@ def from_file(kind: str, path: Path, name: str, task: Task | None) -> IRNetwork:
         MissingDependencyError: The reader needs a package that is not installed.
         InvalidInputError: The file holds no network that can be run.
     """
-    return cast("IRNetwork", _make("network_file", kind, {"path": path, "name": name, "task": task}))
+    made = cast("IRNetwork", _make("network_file", kind, {"path": path, "name": name, "task": task}))
+    made.file_kind = kind
+    return made
 
 
 def _unknown(noun: str, name: str, table: Mapping[Any, AnySpec]) -> str:

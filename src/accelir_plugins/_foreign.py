@@ -64,7 +64,7 @@ def run(
     images = x if channels == colours else x.reshape(count * colours, 1, height, width)
     rows, columns = sizes.around(height, width)
     images = _padded(images, rows - height, columns - width)
-    restored = call(images) if batches or len(images) == 1 else torch.cat([call(image) for image in images.split(1)])
+    restored = call(images) if batches or len(images) == 1 else torch.cat([call(image[None]) for image in images])
     return restored[..., : height * scale, : width * scale].reshape(count, colours, height * scale, width * scale)
 
 

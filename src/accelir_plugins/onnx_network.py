@@ -99,9 +99,7 @@ class OnnxNetwork(IRNetwork):
                 raise InvalidInputError(f"{self.path} cannot run on {tuple(images.shape)}: {error}.") from error
             return torch.from_numpy(np.asarray(restored, np.float32)).to(x)
 
-        return run(
-            x, call, sizes=self.sizes, scale=self.task.scale, channels=self._channels, batches=self._batches
-        )
+        return run(x, call, sizes=self.sizes, scale=self.task.scale, channels=self._channels, batches=self._batches)
 
     def tiles(self, height: int, width: int, side: int | None = None) -> Iterator[tuple[Span, Span]]:
         """As of any network; along a side that the file fixes, windows of just that size within the picture."""
@@ -126,8 +124,7 @@ class OnnxNetwork(IRNetwork):
         last = -(-(length - fixed) // self.multiple) * self.multiple
         firsts = {start: min(max(start - margin, 0), last) for start in range(0, length, step)}
         return [
-            Span(start, min(start + step, length), first, min(first + fixed, length))
-            for start, first in firsts.items()
+            Span(start, min(start + step, length), first, min(first + fixed, length)) for start, first in firsts.items()
         ]
 
     def to(self, device: str | torch.device) -> Self:
@@ -136,7 +133,7 @@ class OnnxNetwork(IRNetwork):
 
         kind = torch.device(device).type
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind)
-        if provider not in onnxruntime.get_available_providers():
+        if provider is None or provider not in onnxruntime.get_available_providers():
             raise InvalidInputError(f"Device {str(device)!r} cannot be used: this onnxruntime has no provider for it.")
         wanted = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
         if wanted != self.providers:

@@ -107,8 +107,8 @@ def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
     for key, value in tensors.items():
         if value.shape != wanted[key].shape:
             raise InvalidInputError(
-                f"The weights in {path} are not for this {type(module).__name__}: {key!r} is {tuple(value.shape)} there "
-                f"and {tuple(wanted[key].shape)} here."
+                f"The weights in {path} are not for this {type(module).__name__}: {key!r} is {tuple(value.shape)} in "
+                f"them and {tuple(wanted[key].shape)} in it."
             )
     module.load_state_dict({key: value.to(wanted[key].dtype) for key, value in tensors.items()})
     if record is not None:
