@@ -45,9 +45,6 @@ CodecSettings = Annotated[
 ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
 
 
-app.command()(train)
-
-
 def main() -> None:
     """The entry point of the ``accelir`` command."""
     # For networks named package.module:Factory, as python -m has it; last, so that nothing installed is hidden.
@@ -228,6 +225,9 @@ def profile(
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
 
 
+app.command()(train)
+
+
 @app.command()
 def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -243,7 +243,7 @@ def plugins(
         brought = {
             "codecs": _summaries(registry.codecs()),
             "networks": _summaries(registry.networks()),
-            "network files": _summaries(registry.network_files()),
+            "network_files": _summaries(registry.network_files()),
             "tasks": _summaries(registry.tasks()),
             "profilers": _summaries(registry.profilers()),
             "allocators": _summaries(registry.allocators()),

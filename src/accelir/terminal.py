@@ -39,6 +39,7 @@ def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str,
     if not console.is_terminal:
         console = Console(width=160)
     for title, rows in {"plugins": found, **brought}.items():
+        title = title.replace("_", " ")
         table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
         columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
         for column in columns:

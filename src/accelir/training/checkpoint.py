@@ -70,6 +70,10 @@ class Checkpoint:
         write_atomically(self._description, json.dumps({"identity": wanted, "facts": made}).encode())
         return made
 
+    def start_clock(self) -> None:
+        """Count the seconds from here: what is prepared before is no training."""
+        self._started = time.monotonic()
+
     def log(self, step: int, loss: float) -> None:
         """Note where the training is."""
         line = {"step": step, "loss": round(loss, 6), "seconds": round(self.seconds, 1)}

@@ -207,6 +207,7 @@ def train_network(
         tell(step, steps, "training")
 
     place = team.device(device)
+    checkpoint.start_clock()
     average = train(
         as_module(net),
         crops,
