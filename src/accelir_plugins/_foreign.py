@@ -65,7 +65,8 @@ def run(
     rows, columns = sizes.around(height, width)
     images = _padded(images, rows - height, columns - width)
     restored = call(images) if batches or len(images) == 1 else torch.cat([call(image[None]) for image in images])
-    return restored[..., : height * scale, : width * scale].reshape(count, colours, height * scale, width * scale)
+    restored = restored[..., : height * scale, : width * scale]
+    return restored if channels == colours else restored.reshape(count, colours, *restored.shape[-2:])
 
 
 def _padded(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

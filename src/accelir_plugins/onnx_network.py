@@ -141,11 +141,7 @@ class OnnxNetwork(IRNetwork):
         return self
 
     def cost(self, height: int, width: int) -> Cost:
-        """Of the convolutions and matrix products in the graph, by the shapes that onnx infers.
-
-        Raises:
-            InvalidInputError: Their shapes cannot be inferred.
-        """
+        """Of the convolutions and matrix products in the graph, by running it once."""
         tiles = list(self.tiles(height, width)) if self.sizes.height or self.sizes.width else [None]
         rows, columns = self.sizes.around(height, width)
         macs, params = _count(self.path, rows, columns)
@@ -172,39 +168,35 @@ def _unique(spans: Iterator[Span]) -> list[Span]:
 
 
 def _count(path: Path, height: int, width: int) -> tuple[int, int]:
-    """Multiply-accumulates for one input, and parameters."""
+    """Multiply-accumulates for one input, by the shapes that come up when it runs; and parameters."""
     import onnx
+    import onnxruntime
 
     model = onnx.load(str(path))
-    given = {tensor.name for tensor in model.graph.initializer}
-    (taken,) = [one for one in model.graph.input if one.name not in given]
-    for dimension, side in zip(taken.type.tensor_type.shape.dim, (1, None, height, width), strict=True):
-        if side is not None:
-            dimension.dim_value = side
-    del model.graph.value_info[:]
-    for output in model.graph.output:
-        output.type.tensor_type.ClearField("shape")
-    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
-        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    graph = model.graph
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    params = sum(math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in floats)
+    counted = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
+    names = sorted({name for node in counted for name in (*node.input[:2], node.output[0])})
+    graph.ClearField("output")
+    for number, name in enumerate(names):
+        graph.node.append(onnx.helper.make_node("Shape", [name], [f"shape of {number}"]))
+        graph.output.append(onnx.helper.make_tensor_value_info(f"shape of {number}", onnx.TensorProto.INT64, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    taken = session.get_inputs()[0]
+    channels = taken.shape[1] if isinstance(taken.shape[1], int) else 3
+    image = np.zeros((1, channels, height, width), DTYPES[taken.type])
+    shapes = dict(zip(names, session.run(None, {taken.name: image}) if names else [], strict=True))
     macs = 0
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
-            continue
-        source, weight, result = (shapes.get(name, (0,)) for name in (node.input[0], node.input[1], node.output[0]))
+    for node in counted:
+        source, weight, result = (shapes[name].tolist() for name in (node.input[0], node.input[1], node.output[0]))
         if node.op_type == "Conv":
             # Each output takes one filter: (outputs, inputs / groups, h, w).
-            done = math.prod(result) * math.prod(weight[1:])
+            macs += math.prod(result) * math.prod(weight[1:])
         elif node.op_type == "ConvTranspose":
             # Each input is written by one filter: (inputs, outputs / groups, h, w).
-            done = math.prod(source) * math.prod(weight[1:])
+            macs += math.prod(source) * math.prod(weight[1:])
         else:
-            transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            done = math.prod(result) * source[0 if transposed else -1]
-        if done == 0:
-            raise InvalidInputError(f"The cost of {path} cannot be counted: {node.op_type} {node.name!r} has no shape.")
-        macs += done
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    params = sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in floats)
+            transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+            macs += math.prod(result) * source[0 if transposed else -1]
     return macs, params

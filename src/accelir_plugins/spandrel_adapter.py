@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,15 @@ class SpandrelNetwork(IRNetwork):
 
     def tiles(self, height: int, width: int, side: int | None = None) -> Iterator[tuple[Span, Span]]:
         return super().tiles(height, width, max(height, width) + self.multiple if self._whole else side)
+
+    def fingerprint(self) -> str:
+        # Some models fold weights into others, which do not learn, whenever they run, in whatever precision they run.
+        folded = {key for key, value in self.module.named_parameters() if not value.requires_grad}
+        digest = hashlib.sha256(self.architecture.encode())
+        for key, value in sorted(self.module.state_dict().items()):
+            if key not in folded:
+                digest.update(key.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def __reduce__(self) -> tuple[Any, ...]:
         weights = {key: value.cpu() for key, value in self.module.state_dict().items()}
