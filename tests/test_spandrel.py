@@ -166,11 +166,16 @@ def test_a_model_without_bfloat16_runs_in_float32() -> None:
         assert network.module.seen == [(dtype,)]
 
 
-def test_what_is_called_its_own_way_gets_one_image_at_a_time() -> None:
-    described = descriptor(Picky(), call_fn=lambda model, image: model(image))
-    network = adapt(described, Denoise(25))
+def test_models_get_one_image_at_a_time_but_in_training() -> None:
+    network = adapt(descriptor(Picky()), Denoise(25))
     network.forward(torch.rand(3, 3, 16, 16))
-    assert network.module.seen == [(1, 3, 16, 16)] * 3
+    network.module.train()
+    network.forward(torch.rand(3, 3, 16, 16))
+    assert network.module.seen == [(1, 3, 16, 16)] * 3 + [(3, 3, 16, 16)]
+    other = adapt(descriptor(Picky(), call_fn=lambda model, image: model(image)), Denoise(25))
+    other.module.train()
+    other.forward(torch.rand(2, 3, 16, 16))
+    assert other.module.seen == [(1, 3, 16, 16)] * 2
 
 
 def test_purposes_that_are_not_ours_are_refused() -> None:

@@ -20,6 +20,9 @@ __all__ = ["SpandrelNetwork", "load"]
 OURS = ("SR", "Restoration")
 """Purposes that restore a picture from itself alone, as our tasks do."""
 
+FOLDED = "eval_conv."
+"""In the names of weights that SPAN makes of others anew whenever it runs, in whatever precision it runs."""
+
 
 class SpandrelNetwork(IRNetwork):
     """A model that spandrel has loaded.
@@ -60,8 +63,8 @@ class SpandrelNetwork(IRNetwork):
         self._bfloat16: bool = descriptor.supports_bfloat16
         self._whole = descriptor.tiling.name == "INTERNAL"
         self._call = descriptor._call_fn
-        # A model that is called as it is takes batches; what is called otherwise has one image in mind.
-        self._batches = self._call.__qualname__.startswith("ImageModelDescriptor.")
+        # spandrel calls models with one image, and some of them take no more, unless they are being trained.
+        self._trains_on_batches = self._call.__qualname__.startswith("ImageModelDescriptor.")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self._bfloat16 and torch.is_autocast_enabled(x.device.type):
@@ -73,18 +76,16 @@ class SpandrelNetwork(IRNetwork):
             sizes=self.sizes,
             scale=self.task.scale,
             channels=self._channels,
-            batches=self._batches,
+            batches=self._trains_on_batches and self.module.training,
         )
 
     def tiles(self, height: int, width: int, side: int | None = None) -> Iterator[tuple[Span, Span]]:
         return super().tiles(height, width, max(height, width) + self.multiple if self._whole else side)
 
     def fingerprint(self) -> str:
-        # Some models fold weights into others, which do not learn, whenever they run, in whatever precision they run.
-        folded = {key for key, value in self.module.named_parameters() if not value.requires_grad}
         digest = hashlib.sha256(self.architecture.encode())
         for key, value in sorted(self.module.state_dict().items()):
-            if key not in folded:
+            if FOLDED not in key:
                 digest.update(key.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
