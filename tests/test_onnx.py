@@ -188,7 +188,7 @@ def test_it_goes_to_other_processes(dynamic: Path) -> None:
     image = picture(20, 30)
     again = pickle.loads(pickle.dumps(network))
     assert np.array_equal(again.restore(image), network.restore(image))
-    with pytest.raises(accelir.InvalidInputError, match="cuda|provider"):
+    with pytest.raises(accelir.InvalidInputError, match="provider"):
         network.to("meta")
 
 

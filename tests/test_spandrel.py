@@ -20,27 +20,19 @@ from accelir.testing.pictures import picture
 
 
 def import_spandrel() -> Any:
-    pytest.importorskip("torchvision", reason="the extra spandrel is not installed", exc_type=ImportError)
+    """Spandrel, also beside a torchvision that was built for a GPU, which does not find two operators on a CPU.
+
+    spandrel uses neither of the two.
+    """
+    try:
+        pytest.importorskip("torchvision", reason="the extra spandrel is not installed")
+    except RuntimeError:
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return pytest.importorskip("spandrel", reason="the extra spandrel is not installed")
 
 
-def define_operators() -> None:
-    """The two operators whose absence keeps a torchvision that was built for a GPU from being imported on a CPU.
-
-    spandrel uses neither.
-    """
-    global library
-    try:
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except RuntimeError:
-        # A torchvision that fits has defined them.
-        pass
-
-
-library: Any = None
-define_operators()
+library = torch.library.Library("torchvision", "FRAGMENT")
 spandrel = import_spandrel()
 
 

@@ -47,9 +47,9 @@ class HeldOut:
             image = task.degrade(reference, np.random.default_rng([seed, number]))
             self.references.append(reference)
             self.inputs["clean"].append(image)
-            for codec in codecs:
-                for label, data in _files(codec, image, task):
-                    self.inputs.setdefault(label, []).append(codec.decode(data))
+            for codec, label in zip(codecs, _labels(codecs), strict=True):
+                for level, data in _files(codec, image, task):
+                    self.inputs.setdefault(f"{label} {level}", []).append(codec.decode(data))
 
     def score(self, network: IRNetwork, device: str | None = None) -> Scores:
         """Of what a network makes of the inputs."""
@@ -78,11 +78,20 @@ def _middle(image: ImageArray) -> ImageArray:
     return np.ascontiguousarray(colour[top : top + SIDE, left : left + SIDE])
 
 
+def _labels(codecs: Sequence[Codec]) -> list[str]:
+    """Names of codecs, numbered where one is there twice, with other options."""
+    names = [codec.name for codec in codecs]
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
 def _files(codec: Codec, image: ImageArray, task: Task) -> Iterator[tuple[str, bytes]]:
     try:
         for quality in (10, 20, 40) if isinstance(task, Denoise) else (50, 75, 90):
-            yield f"{codec.name} q{quality}", codec.usual(image, quality)
+            yield f"q{quality}", codec.usual(image, quality)
     except CodecError:
         prepared, last = codec.prepare(image), len(codec.levels) - 1
         for level in (last // 4, last // 2, last - last // 4):
-            yield f"{codec.name} level {level}", prepared.write(level).data
+            yield f"level {level}", prepared.write(level).data
