@@ -47,7 +47,23 @@ def accelir_codecs() -> list[CodecSpec]:
             summary="JPEG, baseline or progressive, quantised for the network",
             extensions=(".jpg", ".jpeg"),
             signatures=(b"\xff\xd8\xff",),
-        )
+        ),
+        CodecSpec(
+            name="webp",
+            factory=f"{PACKAGE}.webp.codec:WebpCodec",
+            summary="Lossy WebP, four quantisers in a picture",
+            install_hint="pip install 'accelir[webp]'",
+            extensions=(".webp",),
+            signatures=(b"RIFF????WEBP",),
+        ),
+        CodecSpec(
+            name="heic",
+            factory=f"{PACKAGE}.heic:HeicCodec",
+            summary="HEIC, a quantiser for each block",
+            install_hint="pip install 'accelir[heif]'",
+            extensions=(".heic", ".heif"),
+            signatures=(b"????ftypheic", b"????ftypheix"),
+        ),
     ]
 
 

@@ -76,6 +76,10 @@ class PlanarCodec(Codec):
             The file, and the log2 of the steps really written: float32 (rows, columns).
         """
 
+    def planes(self, image: ImageArray) -> Planes:
+        """The planes of a picture, for decoders that double chroma by the triangle filter."""
+        return to_planes(image, self.sample_range, self.options.chroma)
+
     def block(self, image: ImageArray) -> int:
         """The same for all images."""
         return self.side
@@ -143,7 +147,7 @@ class PlanarPrepared(Prepared):
 
     def __init__(self, codec: PlanarCodec, image: ImageArray, sensitivity: Sensitivity | None) -> None:
         self._codec = codec
-        self._planes = to_planes(image, codec.sample_range, codec.options.chroma)
+        self._planes = codec.planes(image)
         self._needs = Needs(image, sensitivity, codec.side, codec.options.trust)
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:

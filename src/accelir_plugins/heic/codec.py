@@ -1,0 +1,112 @@
+"""`HeicCodec`: one HEIC picture whose blocks have quantisers of their own."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from accelir.codec import CodecOptions, Sensitivity
+from accelir.errors import DecodeError, MissingDependencyError
+from accelir.image import ImageArray
+from accelir.metadata import Metadata
+from accelir_plugins import isobmff, video
+from accelir_plugins.heic import hevc
+from accelir_plugins.heic.planes import repeated_planes
+from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions, PlanarPrepared
+from accelir_plugins.planar.needs import Steps
+from accelir_plugins.planar.planes import Planes, Range
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["HeicCodec", "HeicOptions"]
+
+_HINT = "pip install 'accelir[heif]'"
+
+
+class HeicOptions(PlanarOptions):
+    """Options of the HEIC codec.
+
+    Attributes:
+        chroma: How chroma is halved: "average" of four pixels, or "sharp", where luma takes back what it can of the
+            error that is left, for decoders that repeat samples as libheif does.
+        chroma_offset: Of the quantiser of chroma to that of luma, of which six are an octave of the step.
+        shape: By which share the step of the highest frequency is larger than that of the lowest; takes 40 to 110
+            bytes.
+    """
+
+    chroma_offset: int = Field(default=-3, ge=-12, le=12)
+    shape: float = Field(default=0.0, ge=-0.5, le=4)
+
+
+class HeicCodec(PlanarCodec):
+    """HEIC by x265, of the profile Main Still Picture; gray pictures have no chroma and are of the range extensions."""
+
+    name: ClassVar[str] = "heic"
+    media_type: ClassVar[str] = "image/heic"
+    extensions: ClassVar[tuple[str, ...]] = (".heic", ".heif")
+    signatures: ClassVar[tuple[bytes, ...]] = (b"????ftypheic", b"????ftypheix")
+    side: ClassVar[int] = hevc.BLOCK
+    largest: ClassVar[int] = 16384
+    sample_range: ClassVar[Range] = "full"
+    header: ClassVar[int] = 370
+    Options: ClassVar[type[CodecOptions]] = HeicOptions
+    options: HeicOptions
+
+    def prepare(self, image: ImageArray, *, sensitivity: Sensitivity | None = None) -> PlanarPrepared:
+        """See `PlanarCodec.prepare`.
+
+        Raises:
+            MissingDependencyError: PyAV is not installed.
+        """
+        video.require("libx265", "heif")
+        return super().prepare(image, sensitivity=sensitivity)
+
+    def planes(self, image: ImageArray) -> Planes:
+        """Other decoders double chroma by a filter; libheif repeats it."""
+        return repeated_planes(image, self.options.chroma)
+
+    def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
+        """See `PlanarCodec.picture`."""
+        quantisers = hevc.quantisers(log_steps)
+        samples = [planes.luma, *(planes.chroma or ())]
+        stream = hevc.encode(samples, quantisers, chroma_offset=self.options.chroma_offset, shape=self.options.shape)
+        height, width = planes.luma.shape
+        return hevc.still(stream, width, height, monochrome=planes.chroma is None), hevc.written(quantisers)
+
+    def decode(self, data: bytes) -> ImageArray:
+        """The pixels as pillow-heif reads them: gray stays gray, all else becomes RGB.
+
+        Raises:
+            DecodeError: The bytes are not a file of this format, or it is damaged or truncated.
+            MissingDependencyError: pillow-heif is not installed.
+        """
+        heif = _pillow_heif()
+        try:
+            picture = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True).to_pillow()
+            return np.array(picture if picture.mode == "L" else picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, IndexError, KeyError, RuntimeError, EOFError) as error:
+            raise DecodeError(f"Not a HEIC that can be read ({len(data)} bytes): {error}.") from error
+
+    def embed(self, data: bytes, metadata: Metadata) -> bytes:
+        """EXIF, XMP and an ICC profile."""
+        return isobmff.embed(data, metadata)
+
+    def usual(self, image: ImageArray, quality: int) -> bytes:
+        """The file that pillow-heif writes at a quality with its defaults, no metadata."""
+        from PIL import Image
+
+        stream = io.BytesIO()
+        _pillow_heif().from_pillow(Image.fromarray(image)).save(stream, quality=quality)
+        return stream.getvalue()
+
+
+def _pillow_heif() -> ModuleType:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingDependencyError(f"HEIC is read with pillow-heif, which is not installed: {_HINT}") from error
+    return pillow_heif
