@@ -166,6 +166,20 @@ class TestGoingOn:
         assert (tmp_path / "mine.safetensors.checkpoint" / "state.pt").exists()
         assert run(clean=0.5, force=True).weights.exists()
 
+    def test_a_training_whose_weights_cannot_be_written_is_not_lost(
+        self, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(files: object) -> None:
+            raise accelir.SaveError("the disk is full")
+
+        told = []
+        with monkeypatch.context() as patched:
+            patched.setattr("accelir.training.run.write_together", full)
+            with pytest.raises(accelir.SaveError):
+                run()
+        done = run(progress=lambda done, total, what: told.append(what))
+        assert "training" not in told and len(done.log.read_text().splitlines()) == 6
+
     def test_weights_that_were_written_are_where_the_next_starts(self, run: Callable[..., Any], tmp_path: Path) -> None:
         first = run()
         second = run(start=first.weights, output=tmp_path / "second.safetensors")
@@ -229,6 +243,8 @@ class TestRefusals:
             ({"arguments": {"width": 8}}, accelir.InvalidInputError, "factory"),
             ({"recipe": {"steps": 0}}, accelir.InvalidInputError, "1 or more"),
             ({"recipe": {"loss": "l3"}}, accelir.InvalidInputError, "l3"),
+            ({"recipe": {"loss": "multiscale"}}, accelir.InvalidInputError, "pyramid"),
+            ({"device": "warp"}, accelir.InvalidInputError, "warp"),
             ({"recipe": {"step": 5}}, accelir.InvalidInputError, "steps, batch"),
             ({"output": "mine.pth"}, accelir.InvalidInputError, "safetensors"),
             ({"start": "none.safetensors"}, accelir.DecodeError, "none"),

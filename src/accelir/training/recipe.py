@@ -73,6 +73,7 @@ def train(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
+    keep_checkpoint: bool = False,
     report: Report | None = None,
     report_every: int = 100,
     auxiliary: Auxiliary | None = None,
@@ -88,6 +89,7 @@ def train(
         recipe: How.
         device: Any torch device.
         checkpoint: File to resume from, written every ``checkpoint_every`` steps and removed at the end.
+        keep_checkpoint: Write it at the end instead, for the caller to remove once the weights are safe.
         report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
 
@@ -147,10 +149,11 @@ def train(
             if report is not None and team.first:
                 report(done, recipe.steps, running / report_every)
             running = 0.0
-        if checkpoint is not None and done % checkpoint_every == 0 and done < recipe.steps and team.first:
+        due = keep_checkpoint if done == recipe.steps else done % checkpoint_every == 0
+        if checkpoint is not None and due and team.first:
             _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)
     team.wait()
-    if checkpoint is not None and team.first:
+    if checkpoint is not None and team.first and not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)
     return average.cpu().eval()
 

@@ -138,8 +138,8 @@ def train_network(
         progress: Told (done, total, what).
 
     Raises:
-        InvalidInputError: No pictures, or some that are too small; a task or network that does not fit; an output that
-            exists; a checkpoint of another training.
+        InvalidInputError: No pictures, or some that are too small; a task, network or loss that does not fit; a device
+            that is not there; an output that exists; a checkpoint of another training.
         UnknownNameError: No network, codec or task of that name.
         NotDifferentiableError: A network without gradients, or not of one torch module.
         DecodeError: A picture or weights that cannot be read.
@@ -160,6 +160,8 @@ def train_network(
     if start is not None:
         load_weights(module, start)
     recipe = recipe if isinstance(recipe, Recipe) else recipe_for(net.task, **(recipe or {}))
+    if recipe.loss == "multiscale" and not hasattr(module, "pyramid"):
+        raise InvalidInputError(f"The loss multiscale is for modules with a pyramid; {net.name!r} has none.")
     side = 2 * recipe.patch
     _check_sides(trained_on, side * net.task.scale, f"crops of {side} pixels for task {net.task.name!r} need")
     _check_sides(scored_on, 16 * net.task.scale, f"scores for task {net.task.name!r} need")
@@ -168,6 +170,8 @@ def train_network(
     compress = RandomFiles.of(codecs, net.task, qualities=qualities, clean=clean)
 
     team = Team.of_this_process()
+    place = team.device(device)
+    net.to(place)
     tell = progress if progress is not None and team.first else _silent
     identity = {
         "network": {**subject.source, "name": net.name},
@@ -206,7 +210,6 @@ def train_network(
         checkpoint.log(step, loss)
         tell(step, steps, "training")
 
-    place = team.device(device)
     checkpoint.start_clock()
     average = train(
         as_module(net),
@@ -215,6 +218,7 @@ def train_network(
         device=place,
         checkpoint=checkpoint.state,
         checkpoint_every=min(200, max(recipe.steps // 10, 1)),
+        keep_checkpoint=True,
         report=report,
         report_every=min(100, max(recipe.steps // 20, 1)),
     )
