@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CodecError,
         DecodeError,
         DuplicateNameError,
+        ExportError,
         InvalidInputError,
         MissingDependencyError,
         NotDifferentiableError,
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
         SaveError,
         UnknownNameError,
     )
+    from accelir.export import Exported, export_onnx
     from accelir.hookspecs import (
         AllocatorSpec,
         CodecSpec,
+        NetworkFileSpec,
         NetworkSpec,
         ProfilerSpec,
         ProfileSpec,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
         codec_for,
         codecs,
         network,
+        network_files,
         networks,
         plugins,
         profiler,
@@ -86,12 +90,15 @@ __all__ = [
     "DuplicateNameError",
     "Encoded",
     "Estimate",
+    "ExportError",
+    "Exported",
     "IRNetwork",
     "InvalidInputError",
     "LikeQuality",
     "Metadata",
     "MetadataWarning",
     "MissingDependencyError",
+    "NetworkFileSpec",
     "NetworkSpec",
     "NotDifferentiableError",
     "PluginError",
@@ -120,8 +127,10 @@ __all__ = [
     "codecs",
     "encode",
     "encode_many",
+    "export_onnx",
     "hookimpl",
     "network",
+    "network_files",
     "networks",
     "plugins",
     "profile_for",
@@ -143,17 +152,19 @@ _NAMES_OF_MODULES = {
     "allocation.budget": "BitsPerPixel Budget Bytes LikeQuality",
     "batch": "BatchResult encode_many",
     "codec": "Codec CodecOptions Encoded Prepared",
-    "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError InvalidInputError "
+    "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError ExportError InvalidInputError "
     "MissingDependencyError NotDifferentiableError PluginError ProfileFormatError ProfileMismatchError "
     "ProfileNotFoundError SaveError UnknownNameError",
-    "hookspecs": "AllocatorSpec CodecSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
+    "export": "Exported export_onnx",
+    "hookspecs": "AllocatorSpec CodecSpec NetworkFileSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
     "network": "Cost IRNetwork TorchNetwork",
     "metadata": "Metadata",
     "pipeline": "MetadataWarning ProfileWarning encode profile_for restore",
     "profiling.estimate": "Curves Estimate",
     "profiling.profile": "Profile",
     "profiling.profiler": "Profiler",
-    "registry": "PluginRecord PluginWarning allocator allocators codec codec_for codecs network networks plugins "
+    "registry": "PluginRecord PluginWarning allocator allocators codec codec_for codecs network network_files "
+    "networks plugins "
     "profiler profilers profiles refresh register task tasks unregister",
     "tasks": "Deblur Denoise SuperResolution Task",
 }

@@ -18,7 +18,7 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError
-from accelir.image import PICTURE_ENDINGS
+from accelir.image import PICTURE_ENDINGS, pictures_in
 from accelir.network import IRNetwork
 from accelir.pipeline import ProfileWarning, check_request, encode, networks_of, profile_for
 from accelir.profiling.estimate import Estimate
@@ -131,7 +131,7 @@ def _pairs(
         top = Path(sources)
         if not top.is_dir():
             raise InvalidInputError(f"{top} is not a folder.")
-        found = sorted(path for path in top.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+        found = pictures_in(top)
         if top.resolve() in folder.resolve().parents:
             # Not what an earlier call has written.
             found = [path for path in found if folder.resolve() not in path.resolve().parents]

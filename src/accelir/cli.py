@@ -1,19 +1,24 @@
-"""The command line: encode, restore, profile, plugins, demo."""
+"""The command line: encode, restore, profile, train, plugins, demo."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accelir.cli_train import train
 from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress
 
 # Everything else is imported inside the commands: `accelir --help` must not wait for torch.
 if TYPE_CHECKING:
     from accelir.allocation.budget import Budget
     from accelir.codec import Codec
+    from accelir.network import IRNetwork
 
 __all__ = ["app", "main"]
 
@@ -26,7 +31,11 @@ app = typer.Typer(
 )
 
 NetworkOption = Annotated[
-    str, typer.Option("--network", "-n", help="The network that restores the image; see `accelir plugins`.")
+    str,
+    typer.Option("--network", "-n", help="The network that restores the image: see `accelir plugins`, or a file."),
+]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="What the network undoes, where its file does not say it.")
 ]
 CodecOption = Annotated[str, typer.Option("--codec", "-c", help="The file format; see `accelir plugins`.")]
 CodecSettings = Annotated[
@@ -38,6 +47,8 @@ ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
 
 def main() -> None:
     """The entry point of the ``accelir`` command."""
+    # For networks named package.module:Factory, as python -m has it; last, so that nothing installed is hidden.
+    sys.path.append(os.getcwd())
     app()
 
 
@@ -100,6 +111,7 @@ def encode(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Pictures of a folder at a time; by default one a processor.")
     ] = None,
+    task: TaskOption = None,
 ) -> None:
     """Encode IMAGE, or all of a folder, within a budget for the network that will restore it."""
     budget = _budget(size, bpp, like_quality)
@@ -120,7 +132,7 @@ def encode(
 
         coder = _codec(codec, settings)
         asked: dict[str, Any] = {
-            "network": network if len(network) > 1 else network[0],
+            "network": _networks(network, task),
             "codec": coder,
             "budget": budget,
             "profile": profile,
@@ -155,6 +167,7 @@ def restore(
         Path | None, typer.Option("--output", "-o", help="The picture to write, by default a PNG.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="A torch device, for example cuda.")] = None,
+    task: TaskOption = None,
 ) -> None:
     """Decode FILE and restore the picture."""
     target = output or _beside(file, ".png", "-restored", always=True)
@@ -168,7 +181,7 @@ def restore(
         read_bytes(file)
         from accelir import pipeline
 
-        restored = pipeline.restore(file, network=network, device=device)
+        restored = pipeline.restore(file, network=_networks([network], task)[0], device=device)
         stream = io.BytesIO()
         restored.save(stream, kind, **{str(key): content for key, content in restored.info.items()})
         write_atomically(target, stream.getvalue())
@@ -185,13 +198,14 @@ def profile(
     profiler: Annotated[str, typer.Option("--profiler", help="How to profile; see `accelir plugins`.")] = "standard",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice.")] = None,
+    task: TaskOption = None,
 ) -> None:
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
-    from accelir.image import PICTURE_ENDINGS
+    from accelir.image import PICTURE_ENDINGS, pictures_in
 
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+    pictures = pictures_in(folder)
     if not pictures:
         raise typer.BadParameter(
             f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
@@ -201,7 +215,7 @@ def profile(
     with plain_errors():
         from accelir import registry
 
-        net, coder = registry.network(network), _codec(codec, settings)
+        net, coder = registry.network(network, task=task), _codec(codec, settings)
         maker = registry.profiler(profiler) if seed is None else registry.profiler(profiler, seed=seed)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with progress() as tell:
@@ -209,6 +223,9 @@ def profile(
         made.save(output)
         _clear(checkpoint)
         typer.echo(f"{output}: profile of {codec} for {network}, from {len(pictures[:limit])} pictures")
+
+
+app.command()(train)
 
 
 @app.command()
@@ -226,6 +243,7 @@ def plugins(
         brought = {
             "codecs": _summaries(registry.codecs()),
             "networks": _summaries(registry.networks()),
+            "network_files": _summaries(registry.network_files()),
             "tasks": _summaries(registry.tasks()),
             "profilers": _summaries(registry.profilers()),
             "allocators": _summaries(registry.allocators()),
@@ -290,6 +308,15 @@ def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked
     typer.echo(f"{output}: {len(results) - len(failed)} of {len(results)} pictures, {total:,} bytes")
     if failed:
         raise typer.Exit(1)
+
+
+def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:
+    """As they were named, for workers to make them anew; made here where the task is to be said."""
+    if task is None:
+        return names
+    from accelir import registry
+
+    return [registry.network(name, task=task) for name in names]
 
 
 def _codec(name: str, settings: list[str] | None) -> Codec:

@@ -23,6 +23,7 @@ from accelir.errors import (
 from accelir.hookspecs import (
     AllocatorSpec,
     CodecSpec,
+    NetworkFileSpec,
     NetworkSpec,
     ProfilerSpec,
     ProfileSpec,
@@ -66,6 +67,7 @@ KINDS = {
     for kind in (
         Kind("codec", CodecSpec, "accelir.codec:Codec"),
         Kind("network", NetworkSpec, "accelir.network:IRNetwork"),
+        Kind("network_file", NetworkFileSpec, "accelir.network:IRNetwork"),
         Kind("task", TaskSpec, "accelir.tasks:Task"),
         Kind("profiler", ProfilerSpec, "accelir.profiling.profiler:Profiler"),
         Kind("allocator", AllocatorSpec, "accelir.allocation.allocator:Allocator"),
@@ -242,8 +244,8 @@ def _merge(loaded: tuple[_Plugin, ...]) -> _Content:
             owner = owners.setdefault((noun, spec.name), record)
             if spec.name in tables[noun]:
                 taken.append(
-                    f"Plugin {record} registers {noun} {spec.name!r}, a name that plugin {owner} has taken; "
-                    "that of the first is used."
+                    f"Plugin {record} registers {noun.replace('_', ' ')} {spec.name!r}, a name that plugin {owner} has "
+                    "taken; that of the first is used."
                 )
             else:
                 tables[noun][spec.name] = spec

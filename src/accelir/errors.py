@@ -8,6 +8,7 @@ __all__ = [
     "CodecError",
     "DecodeError",
     "DuplicateNameError",
+    "ExportError",
     "InvalidInputError",
     "MissingDependencyError",
     "NotDifferentiableError",
@@ -30,6 +31,10 @@ class InvalidInputError(AccelIRError, ValueError):
 
 class SaveError(AccelIRError, OSError):
     """A file could not be written; nothing was changed."""
+
+
+class ExportError(AccelIRError):
+    """A network cannot be written as ONNX, or what was written computes something else."""
 
 
 class PluginError(AccelIRError):

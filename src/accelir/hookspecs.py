@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import pluggy
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
-__all__ = ["AllocatorSpec", "CodecSpec", "NetworkSpec", "ProfileSpec", "ProfilerSpec", "Spec", "TaskSpec", "hookimpl"]
+__all__ = [
+    "AllocatorSpec",
+    "CodecSpec",
+    "NetworkFileSpec",
+    "NetworkSpec",
+    "ProfileSpec",
+    "ProfilerSpec",
+    "Spec",
+    "TaskSpec",
+    "hookimpl",
+]
 
 hookspec = pluggy.HookspecMarker("accelir")
 hookimpl = pluggy.HookimplMarker("accelir")
@@ -67,6 +77,19 @@ class NetworkSpec(Spec):
     task: str
 
 
+class NetworkFileSpec(Spec):
+    """A kind of files that hold networks.
+
+    Its factory is called with ``path`` (a Path), ``name`` (a string) and ``task`` (a Task, or None where the caller
+    named none), and makes an `IRNetwork`.
+
+    Attributes:
+        extensions: Of the files, with the dot, in lower case. Where two kinds claim one, the first is asked.
+    """
+
+    extensions: tuple[str, ...] = Field(min_length=1)
+
+
 class TaskSpec(Spec):
     """A task."""
 
@@ -108,6 +131,11 @@ def accelir_codecs() -> list[CodecSpec]:  # type: ignore[empty-body]
 @hookspec
 def accelir_networks() -> list[NetworkSpec]:  # type: ignore[empty-body]
     """Return the networks that the plugin brings."""
+
+
+@hookspec
+def accelir_network_files() -> list[NetworkFileSpec]:  # type: ignore[empty-body]
+    """Return the kinds of network files that the plugin reads."""
 
 
 @hookspec

@@ -23,6 +23,7 @@ __all__ = [
     "as_image_array",
     "block_grid",
     "matches",
+    "pictures_in",
     "read_bytes",
     "read_image",
     "require_image",
@@ -38,6 +39,12 @@ PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """The files of a folder, searched through, whose ending is that of a picture, by path."""
+    found = Path(folder).rglob("*")
+    return sorted(path for path in found if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
 
 
 def as_image_array(source: ImageLike) -> ImageArray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -18,7 +20,7 @@ from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
 
-__all__ = ["Cost", "IRNetwork", "Span", "TorchNetwork", "channels_last", "fast_dtype"]
+__all__ = ["Cost", "IRNetwork", "Span", "TorchNetwork", "as_module", "channels_last", "fast_dtype"]
 
 TILE = 512
 """Side of the input tiles of `IRNetwork.restore`, their margin not counted."""
@@ -89,6 +91,8 @@ class IRNetwork(ABC):
         task: What it undoes.
         receptive_field: Side in input pixels of what one output pixel depends on; None where that has no end.
         differentiable: Whether `forward` can be differentiated by its input.
+        provenance: Where the weights come from, as far as is known: what JSON can hold.
+        file_kind: The kind of network file that it was read from; empty for any other.
     """
 
     name: str
@@ -97,6 +101,8 @@ class IRNetwork(ABC):
     task: Task
     receptive_field: int | None = None
     differentiable: bool = True
+    provenance: Mapping[str, Any] = MappingProxyType({})
+    file_kind: str = ""
     multiple: int = 1
     """Tiles start at multiples of this many input pixels (the stride of the coarsest scale inside the network)."""
 
@@ -263,7 +269,8 @@ class TorchNetwork(IRNetwork):
     """Any `torch.nn.Module` as a network.
 
     Args:
-        module: (N, 3, H, W) in 0..1 to (N, 3, H * scale, W * scale).
+        module: (N, 3, H, W) in 0..1 to (N, 3, H * scale, W * scale). An attribute ``provenance`` says where its weights
+            come from.
         task: What it undoes.
         name: Unique name.
         family: Defaults to the name.
@@ -295,10 +302,34 @@ class TorchNetwork(IRNetwork):
         self.width = width
         self.receptive_field = receptive_field
         self.multiple = multiple
+        self.provenance = getattr(module, "provenance", {})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         restored: Any = self.module(x)
         return restored
+
+
+def as_module(network: IRNetwork) -> nn.Module:
+    """A module whose forward is the network's, to be trained or exported: that of a `TorchNetwork` itself."""
+    if isinstance(network, TorchNetwork) and type(network).forward is TorchNetwork.forward:
+        return network.module
+    return _Whole(network)
+
+
+class _Whole(nn.Module):
+    """A network as a module."""
+
+    def __init__(self, network: IRNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.parts = nn.ModuleList(network.modules)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.forward(x)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Whole:
+        # The copy's parts must be those that its network runs.
+        return _Whole(copy.deepcopy(self.network, memo))
 
 
 def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from accelir.discovery import KINDS, AnySpec, PluginRecord, PluginWarning, Registry
@@ -18,6 +19,7 @@ from accelir.errors import (
 from accelir.hookspecs import (
     AllocatorSpec,
     CodecSpec,
+    NetworkFileSpec,
     NetworkSpec,
     ProfilerSpec,
     ProfileSpec,
@@ -44,6 +46,7 @@ __all__ = [
     "codec_for",
     "codecs",
     "network",
+    "network_files",
     "networks",
     "plugins",
     "profiler",
@@ -72,6 +75,11 @@ def codecs() -> Mapping[str, CodecSpec]:
 def networks() -> Mapping[str, NetworkSpec]:
     """All networks by name, read-only."""
     return cast("Mapping[str, NetworkSpec]", _registry.content().tables["network"])
+
+
+def network_files() -> Mapping[str, NetworkFileSpec]:
+    """All kinds of network files by name, read-only."""
+    return cast("Mapping[str, NetworkFileSpec]", _registry.content().tables["network_file"])
 
 
 def tasks() -> Mapping[str, TaskSpec]:
@@ -109,28 +117,57 @@ def codec(name: str | Codec, **options: Any) -> Codec:
     return cast("Codec", _instance("codec", name, options))
 
 
-def network(name: str | IRNetwork, device: str | torch.device | None = None) -> IRNetwork:
+def network(
+    name: str | Path | IRNetwork, device: str | torch.device | None = None, *, task: str | Task | None = None
+) -> IRNetwork:
     """Make a network.
 
     Args:
-        name: Of an installed network; an instance comes back itself.
+        name: Of an installed network; the path of a file that holds one (`network_files` says of which kinds, and so do
+            the weights that training writes); or ``"package.module:Factory"``, anything that makes a torch.nn.Module or
+            an IRNetwork, with the weights in a file where ``"@file.safetensors"`` follows. An instance comes back
+            itself.
         device: Any torch device to move it to; None leaves it where it is.
+        task: What it undoes, where neither its file nor its factory says it.
 
     Raises:
-        UnknownNameError: No network of that name is installed.
+        UnknownNameError: No network of that name is installed, no factory of that name is there, or no kind of file
+            has that ending.
         MissingDependencyError: It needs a package that is not installed.
+        InvalidInputError: The file holds no network that can be run, or the task is missing or another one.
     """
-    made = cast("IRNetwork", _instance("network", name, {}))
+    made: IRNetwork | None = None
+    wanted = None if task is None else _task(task)
+    if isinstance(name, str | Path) and str(name) not in networks():
+        from accelir.network_sources import named_otherwise
+
+        made = named_otherwise(name, wanted)
+    if made is None:
+        made = cast("IRNetwork", _instance("network", str(name) if isinstance(name, Path) else name, {}))
+    if wanted is not None and made.task != wanted:
+        raise InvalidInputError(f"Network {made.name!r} is for task {made.task.name!r}, not for {wanted.name!r}.")
     return made if device is None else made.to(device)
 
 
 def task(name: str | Task) -> Task:
     """Make a task; an instance comes back unchanged.
 
+    Names of super-resolution, denoising and deblurring that carry their parameters (``"sr-x3"``, ``"denoise-s0to55"``)
+    need no plugin.
+
     Raises:
         UnknownNameError: No task of that name is installed.
     """
+    if isinstance(name, str) and name not in tasks():
+        from accelir.tasks import task_named
+
+        made = task_named(name)
+        if made is not None:
+            return made
     return cast("Task", _instance("task", name, {}))
+
+
+_task = task
 
 
 def profiler(name: str | Profiler, **options: Any) -> Profiler:
@@ -195,7 +232,7 @@ def refresh() -> None:
 def _instance(noun: str, name: Any, options: dict[str, Any]) -> Any:
     if isinstance(name, str):
         return _make(noun, name, options)
-    contract = _resolve(KINDS[noun].contract)
+    contract = resolve(KINDS[noun].contract)
     if not isinstance(name, contract):
         hint = "; wrap a torch.nn.Module in accelir.TorchNetwork" if noun == "network" else ""
         raise InvalidInputError(
@@ -212,9 +249,9 @@ def _make(noun: str, name: str, options: dict[str, Any]) -> Any:
     if spec is None:
         raise UnknownNameError(_unknown(noun, name, table))
     spec = cast("Spec", spec)
-    what = f"{noun.capitalize()} {name!r}"
+    what = f"{noun.replace('_', ' ').capitalize()} {name!r}"
     try:
-        factory = _resolve(spec.factory)
+        factory = resolve(spec.factory)
         made = factory(**{**spec.options, **options})
     except AccelIRError:
         raise
@@ -227,13 +264,13 @@ def _make(noun: str, name: str, options: dict[str, Any]) -> Any:
         if options and isinstance(error, TypeError):
             raise InvalidInputError(f"{what} does not take these options: {error}.") from error
         raise PluginError(f"{what} cannot be made: {type(error).__name__}: {error}.") from error
-    contract = _resolve(KINDS[noun].contract)
+    contract = resolve(KINDS[noun].contract)
     if not isinstance(made, contract):
         raise PluginError(f"{what} is a {type(made).__name__}, not an accelir.{contract.__name__}.")
     return made
 
 
-def _resolve(path: str) -> Any:
+def resolve(path: str) -> Any:
     """The object at ``"package.module:Class"``."""
     module_name, _, attributes = path.partition(":")
     found: Any = import_module(module_name)
@@ -247,6 +284,18 @@ def _resolve(path: str) -> Any:
 def _is_within(factory: str, module: str) -> bool:
     """Whether a missing module is the factory's own, or a package around it."""
     return f"{factory.partition(':')[0]}.".startswith(f"{module}.")
+
+
+def from_file(kind: str, path: Path, name: str, task: Task | None) -> IRNetwork:
+    """The network in a file, by the reader of that kind of files.
+
+    Raises:
+        MissingDependencyError: The reader needs a package that is not installed.
+        InvalidInputError: The file holds no network that can be run.
+    """
+    made = cast("IRNetwork", _make("network_file", kind, {"path": path, "name": name, "task": task}))
+    made.file_kind = kind
+    return made
 
 
 def _unknown(noun: str, name: str, table: Mapping[Any, AnySpec]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from accelir.errors import InvalidInputError
 
-__all__ = ["Deblur", "Denoise", "SuperResolution", "Task", "blur", "camera_shake_kernel"]
+__all__ = ["Deblur", "Denoise", "SuperResolution", "Task", "blur", "camera_shake_kernel", "task_named"]
 
 Array = npt.NDArray[np.uint8]
 
@@ -141,6 +142,18 @@ class Deblur(Task):
         """The same with a blur kernel of one's own: float32 (h, w), odd sides, sums to 1."""
         blurred = blur(reference, kernel)
         return _to_uint8(blurred + np.float32(self.noise) * rng.standard_normal(blurred.shape, dtype=np.float32))
+
+
+def task_named(name: str) -> Task | None:
+    """The task of this module whose name says its parameters, as ``"sr-x3"`` or ``"denoise-s0to55"``; else None."""
+    number = r"(\d+(?:\.\d+)?)"
+    if match := re.fullmatch(r"sr-x(\d+)", name):
+        return SuperResolution(int(match[1]))
+    if match := re.fullmatch(rf"denoise-s{number}(?:to{number})?", name):
+        return Denoise((float(match[1]), float(match[2] or match[1])))
+    if match := re.fullmatch(rf"deblur-e{number}to{number}-n{number}", name):
+        return Deblur((float(match[1]), float(match[2])), float(match[3]))
+    return Deblur() if name == "deblur" else None
 
 
 def camera_shake_kernel(rng: np.random.Generator, extent: tuple[float, float]) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from accelir.errors import AccelIRError
 if TYPE_CHECKING:
     from accelir.bench.demo import Comparison
 
-__all__ = ["comparison_table", "complain", "natural", "plain_errors", "print_plugins", "progress"]
+__all__ = ["comparison_table", "complain", "natural", "plain_errors", "print_plugins", "progress", "scores_table"]
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -39,6 +39,7 @@ def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str,
     if not console.is_terminal:
         console = Console(width=160)
     for title, rows in {"plugins": found, **brought}.items():
+        title = title.replace("_", " ")
         table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
         columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
         for column in columns:
@@ -84,6 +85,20 @@ def comparison_table(comparison: Comparison) -> Any:
                 style="bold" if ours else None,
             )
         table.add_section()
+    return table
+
+
+def scores_table(rows: dict[str, dict[str, float]]) -> Any:
+    """PSNR of held-out pictures, a column for each way that the inputs were stored: a rich table."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Held-out pictures, PSNR (RGB) in dB", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for label in next(iter(rows.values())):
+        table.add_column(label, justify="right")
+    for name, scores in rows.items():
+        table.add_row(name, *(f"{value:.2f}" for value in scores.values()))
     return table
 
 

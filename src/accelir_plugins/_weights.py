@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 
 from safetensors.torch import load
@@ -12,6 +13,10 @@ __all__ = ["load_weights"]
 
 def load_weights(module: nn.Module, name: str) -> nn.Module:
     """Fill ``module`` with the shipped weights called ``name``; stored in half precision, returned in float32."""
-    tensors = load((files("accelir_plugins") / "weights" / f"{name}.safetensors").read_bytes())
+    folder = files("accelir_plugins") / "weights"
+    tensors = load((folder / f"{name}.safetensors").read_bytes())
     module.load_state_dict({key: value.float() for key, value in tensors.items()})
+    record = folder / f"{name}.json"
+    if record.is_file():
+        module.provenance = json.loads(record.read_text(encoding="utf-8"))
     return module.float().eval()

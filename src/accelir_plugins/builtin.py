@@ -8,6 +8,7 @@ from typing import Any
 from accelir.hookspecs import (
     AllocatorSpec,
     CodecSpec,
+    NetworkFileSpec,
     NetworkSpec,
     ProfilerSpec,
     ProfileSpec,
@@ -91,6 +92,26 @@ def accelir_networks() -> list[NetworkSpec]:
         for family, module, task, options, widths, summary in FAMILIES
         for width in widths
         if (name := f"{family}-f{width}") in weights
+    ]
+
+
+@hookimpl
+def accelir_network_files() -> list[NetworkFileSpec]:
+    return [
+        NetworkFileSpec(
+            name="onnx",
+            factory=f"{PACKAGE}.onnx_network:load",
+            summary="ONNX, run by onnxruntime",
+            extensions=(".onnx",),
+            install_hint="pip install 'accelir[onnx]'",
+        ),
+        NetworkFileSpec(
+            name="spandrel",
+            factory=f"{PACKAGE}.spandrel_adapter:load",
+            summary="Checkpoints of the architectures that spandrel knows",
+            extensions=(".pth", ".pt", ".ckpt", ".safetensors"),
+            install_hint="pip install 'accelir[spandrel]'",
+        ),
     ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -110,6 +111,7 @@ def make_pairs(
     seed: int,
     workers: int = 2,
     compress: Compressor = compress_randomly,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Pairs:
     """Draw ``count`` pairs from photographs, flat crops seldom.
 
@@ -119,16 +121,28 @@ def make_pairs(
         count: Number of pairs.
         side: Side of the inputs in pixels.
         seed: The same seed gives the same pairs, whatever the number of workers.
-        workers: Processes.
+        workers: Processes; with more than one, a script that calls this needs ``if __name__ == "__main__":``.
         compress: What stores the inputs.
+        progress: Called as ``progress(done, total)`` after each photograph.
     """
     shares = np.array_split(np.arange(count), len(paths))
     order = np.random.default_rng(seed).permutation(len(paths))
     jobs = [(paths[photo], share, seed) for photo, share in zip(order, shares, strict=True) if len(share)]
     draw = partial(_draw, task=task, side=side, compress=compress)
-    with ProcessPoolExecutor(workers) as pool:
-        parts = list(pool.map(draw, jobs))
+    if workers == 1:
+        parts = list(_counted(map(draw, jobs), len(jobs), progress))
+    else:
+        # Spawned and not forked: the threads of torch and of codecs do not survive a fork.
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            parts = list(_counted(pool.map(draw, jobs), len(jobs), progress))
     return Pairs(np.concatenate([part.inputs for part in parts]), np.concatenate([part.references for part in parts]))
+
+
+def _counted(parts: Iterable[Pairs], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Pairs]:
+    for done, part in enumerate(parts, 1):
+        if progress is not None:
+            progress(done, total)
+        yield part
 
 
 def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int, compress: Compressor) -> Pairs:

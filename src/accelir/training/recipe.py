@@ -23,6 +23,7 @@ from torch import nn
 from accelir.errors import InvalidInputError
 from accelir.network import channels_last, fast_dtype
 from accelir.training.data import Source
+from accelir.training.team import Team
 
 __all__ = ["Auxiliary", "Recipe", "grow", "train"]
 
@@ -72,10 +73,15 @@ def train(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_every: int = 500,
+    keep_checkpoint: bool = False,
     report: Report | None = None,
+    report_every: int = 100,
     auxiliary: Auxiliary | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
+
+    In several processes that torchrun has started, each takes a batch of its own in every step, and their gradients
+    are averaged.
 
     Args:
         module: (N, 3, H, W) in 0..1 to (N, 3, H * scale, W * scale).
@@ -83,18 +89,21 @@ def train(
         recipe: How.
         device: Any torch device.
         checkpoint: File to resume from, written every ``checkpoint_every`` steps and removed at the end.
-        report: Called as ``report(step, steps, loss)`` every 100 steps.
+        keep_checkpoint: Write it at the end instead, for the caller to remove once the weights are safe.
+        report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
     """
     torch.manual_seed(recipe.seed)
+    team = Team.of_this_process()
     channels_last(module.to(device)).train()
-    average = copy.deepcopy(module).eval()
     parameters = list(module.parameters())
     if auxiliary is not None:
         parameters += auxiliary.to(device).parameters()
+    team.share(parameters)
+    average = copy.deepcopy(module).eval()
     optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.99))
     place = torch.device(device)
     # Without instructions for it, bf16 is ten times slower than float32, not faster.
@@ -110,11 +119,12 @@ def train(
             if auxiliary is not None:
                 auxiliary.load_state_dict(state["auxiliary"])
             start = int(state["step"])
+            torch.set_rng_state(state["random"].cpu())
     running = 0.0
     for step in range(start, recipe.steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay)
-        rng = np.random.default_rng([recipe.seed, step])
+        rng = np.random.default_rng([recipe.seed, step, *team.rank_among_several])
         drawn = pairs.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
         inputs, references = (_tensor(part, device) for part in drawn)
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
@@ -124,6 +134,7 @@ def train(
                 loss = loss + auxiliary.loss()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        team.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
         optimiser.step()
         decay = min(0.999, (1 + step) / (10 + step))
@@ -134,12 +145,15 @@ def train(
                 kept.copy_(current)
         running += float(loss.detach())
         done = step + 1
-        if report is not None and done % 100 == 0:
-            report(done, recipe.steps, running / 100)
+        if done % report_every == 0:
+            if report is not None and team.first:
+                report(done, recipe.steps, running / report_every)
             running = 0.0
-        if checkpoint is not None and done % checkpoint_every == 0 and done < recipe.steps:
+        due = keep_checkpoint if done == recipe.steps else done % checkpoint_every == 0
+        if checkpoint is not None and due and team.first:
             _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)
-    if checkpoint is not None:
+    team.wait()
+    if checkpoint is not None and team.first and not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)
     return average.cpu().eval()
 
@@ -249,6 +263,7 @@ def _save_checkpoint(
             "optimiser": optimiser.state_dict(),
             "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
             "step": step,
+            "random": torch.get_rng_state(),
             "recipe": recipe,
         },
         temporary,

@@ -1,0 +1,160 @@
+"""Networks as ONNX files, for clients that have no torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from accelir import registry
+from accelir.errors import ExportError, InvalidInputError, MissingDependencyError
+from accelir.image import write_atomically
+from accelir.network import IRNetwork, as_module
+
+__all__ = ["Exported", "export_onnx"]
+
+SAMPLE = (64, 80)
+"""Height and width of what the network is traced with."""
+
+OTHER = (40, 57)
+"""Of what it is checked with besides, where it takes any."""
+
+LARGEST = 65_536
+"""Longest side of an input."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file that was written.
+
+    Attributes:
+        path: Of the file.
+        opset: Of its operators.
+        max_difference: Largest difference of its output from the network's, 0..1, on the inputs it was checked with.
+    """
+
+    path: Path
+    opset: int
+    max_difference: float
+
+
+def export_onnx(
+    network: str | Path | IRNetwork,
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    opset: int = 18,
+    tolerance: float = 1e-4,
+) -> Exported:
+    """Write a network as one ONNX file, once onnxruntime has made the same of random inputs as the network.
+
+    The file takes ``image``, float32 (1, 3, H, W), 0..1, sRGB, and gives ``restored``, float32 (1, 3, H * scale,
+    W * scale), not clipped. Its metadata has the key ``accelir``: JSON that says name, family, width, task, scale,
+    receptive field, opset, fingerprint and where the weights come from. ``accelir.network(path)`` runs it.
+
+    Args:
+        network: As `accelir.network` takes it.
+        path: Of the file, replaced where it exists, whole or not at all.
+        size: The one height and width that the file takes; None for any.
+        opset: Version of ONNX's operators.
+        tolerance: Largest difference of an output sample, 0..1.
+
+    Raises:
+        MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
+        ExportError: The network cannot be traced, or the file computes something else.
+        InvalidInputError: No such size.
+        SaveError: The file cannot be written.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Writing ONNX needs something that is not installed: {error}. Install it: pip install 'accelir[onnx]'"
+        ) from error
+    net = registry.network(network)
+    if not net.modules:
+        raise ExportError(f"Network {net.name!r} keeps no torch module that could be exported.")
+    if size is not None and min(size) < 1:
+        raise InvalidInputError(f"The size is a height and a width in pixels; got {size}.")
+    net = copy.deepcopy(net).to("cpu")
+    module = as_module(net).float().eval()
+    program, step = _traced(module, net, size, opset)
+    model = program.model_proto
+    facts = {
+        "format": 1,
+        "name": net.name,
+        "family": net.family,
+        "width": net.width,
+        "task": net.task.name,
+        "scale": net.task.scale,
+        "receptive_field": net.receptive_field,
+        "multiple": net.multiple,
+        "size_multiple": step,
+        "fingerprint": net.fingerprint(),
+        "opset": opset,
+        "torch": str(torch.__version__),
+        "provenance": dict(net.provenance),
+    }
+    onnx.helper.set_model_props(model, {"accelir": json.dumps(facts)})
+    data = model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    shapes = [size] if size is not None else [SAMPLE, OTHER]
+    worst = max(_difference(module, session, _rounded(shape, step)) for shape in shapes)
+    if not worst <= tolerance:
+        raise ExportError(
+            f"The ONNX form of {net.name!r} differs from it by up to {worst:.2g} (0..1); at most {tolerance:g} is "
+            "allowed. Nothing was written."
+        )
+    return Exported(write_atomically(path, data), opset, worst)
+
+
+def _traced(module: nn.Module, net: IRNetwork, size: tuple[int, int] | None, opset: int) -> tuple[Any, int]:
+    """The program, and what the heights and widths that it takes are multiples of."""
+    reasons = []
+    # Some networks can only be traced for sizes that are multiples of their stride.
+    for step in dict.fromkeys((1,) if size is not None else (1, net.multiple, 8, 16)):
+        shape = _rounded(size or SAMPLE, step)
+        dynamic = None
+        if size is None:
+            height, width = (torch.export.Dim(name, min=1, max=LARGEST // step) for name in ("height", "width"))
+            dynamic = ({2: step * height, 3: step * width},) if step > 1 else ({2: height, 3: width},)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                program = torch.onnx.export(
+                    module,
+                    (torch.zeros(1, 3, *shape),),
+                    dynamo=True,
+                    dynamic_shapes=dynamic,
+                    input_names=["image"],
+                    output_names=["restored"],
+                    opset_version=opset,
+                    verbose=False,
+                )
+            return program, step
+        except Exception as error:
+            # torch gives its export errors no common base but this.
+            reasons.append(str(error.__cause__ or error).strip().partition("\n")[0])
+    raise ExportError(f"Network {net.name!r} cannot be traced: {reasons[0]}")
+
+
+def _rounded(shape: tuple[int, int], step: int) -> tuple[int, int]:
+    height, width = (-(-side // step) * step for side in shape)
+    return height, width
+
+
+def _difference(module: nn.Module, session: Any, shape: tuple[int, int]) -> float:
+    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = module(image).numpy()
+    (got,) = session.run(None, {"image": image.numpy()})
+    return float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf")

@@ -1,0 +1,125 @@
+"""What a training keeps until it has ended, and how its results are written: all together or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelir.errors import InvalidInputError, SaveError
+from accelir.image import write_atomically
+
+__all__ = ["Checkpoint", "write_together"]
+
+
+class Checkpoint:
+    """A folder beside the output of a training.
+
+    Args:
+        folder: Made where it is not there.
+
+    Attributes:
+        state: The file that `accelir.training.recipe.train` resumes from.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state.pt"
+        self._description = folder / "training.json"
+        self._log = folder / "log.jsonl"
+        self._started = time.monotonic()
+        self._earlier = 0.0
+
+    def begin(self, identity: Mapping[str, Any], facts: Callable[[], dict[str, Any]], *, force: bool) -> dict[str, Any]:
+        """Begin a training, or go on with it.
+
+        Args:
+            identity: What must be the same for it to go on.
+            facts: Makes what is to be known of its beginning.
+            force: Begin anew where the folder is of another training.
+
+        Returns:
+            The facts, as they were when it began.
+
+        Raises:
+            InvalidInputError: The folder is of another training.
+            SaveError: The folder cannot be written.
+        """
+        wanted = json.loads(json.dumps(identity))
+        if self._description.exists():
+            kept = json.loads(self._description.read_text(encoding="utf-8"))
+            if kept["identity"] == wanted:
+                self._earlier = max((line["seconds"] for line in self.lines()), default=0.0)
+                found: dict[str, Any] = kept["facts"]
+                return found
+            if not force:
+                raise InvalidInputError(
+                    f"{self.folder} is of another training ({_difference(kept['identity'], wanted)}): ask for that one "
+                    "again, remove the folder, or force a new beginning."
+                )
+            self.remove()
+        made = facts()
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SaveError(f"Cannot make {self.folder}: {error}.") from error
+        write_atomically(self._description, json.dumps({"identity": wanted, "facts": made}).encode())
+        return made
+
+    def start_clock(self) -> None:
+        """Count the seconds from here: what is prepared before is no training."""
+        self._started = time.monotonic()
+
+    def log(self, step: int, loss: float) -> None:
+        """Note where the training is."""
+        line = {"step": step, "loss": round(loss, 6), "seconds": round(self.seconds, 1)}
+        with self._log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, before interruptions too."""
+        return self._earlier + time.monotonic() - self._started
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log; of a step that was done twice, because of an interruption, the last time."""
+        if not self._log.exists():
+            return []
+        lines = [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        return [line for _, line in sorted({line["step"]: line for line in lines}.items())]
+
+    def remove(self) -> None:
+        """Remove what was kept, and the folder where nothing else is in it."""
+        for file in (self.state, self._description, self._log):
+            file.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files, all or none of them: first beside their places, then all are renamed.
+
+    Raises:
+        SaveError: One cannot be written.
+    """
+    staged: dict[Path, Path] = {}
+    try:
+        for path, data in files.items():
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+            staged[temporary] = path
+            write_atomically(temporary, data)
+        for temporary, path in staged.items():
+            os.replace(temporary, path)
+    except OSError as error:
+        for temporary in staged:
+            temporary.unlink(missing_ok=True)
+        raise SaveError(f"Cannot write {', '.join(map(str, files))}: {error}.") from error
+
+
+def _difference(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    key = next((key for key in wanted if kept.get(key) != wanted[key]), None)
+    return f"{key}: {kept.get(key)} there, {wanted[key]} here" if key else "described otherwise"

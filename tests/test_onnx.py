@@ -1,0 +1,214 @@
+"""ONNX: files run as networks, whatever sizes they take, and ours are written with the same output."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import accelir
+from accelir import Denoise, SuperResolution, TorchNetwork
+from accelir.testing import network_checks
+from accelir.testing.pictures import picture
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+
+FIELD = 9
+
+
+class Small(nn.Module):
+    """Four convolutions, grouped and transposed ones among them, that halve and double again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.middle = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.up = nn.ConvTranspose2d(8, 3, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))
+        change = self.up(torch.relu(self.middle(torch.relu(self.down(padded)))))
+        return x + change[..., : x.shape[-2], : x.shape[-1]]
+
+
+class Plain(nn.Module):
+    """Enlarges by two, with a receptive field of five."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 6, 3, padding=1)
+        self.tail = nn.Conv2d(6, 12, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pixel_shuffle(self.tail(torch.relu(self.body(x))), 2)
+
+
+@pytest.fixture(scope="module")
+def plain() -> TorchNetwork:
+    torch.manual_seed(0)
+    return TorchNetwork(Plain(), SuperResolution(2), "plain", family="plains", width=6, receptive_field=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("onnx")
+
+
+@pytest.fixture(scope="module")
+def dynamic(folder: Path, plain: TorchNetwork) -> Path:
+    return accelir.export_onnx(plain, folder / "plain-any.onnx").path
+
+
+@pytest.fixture(scope="module")
+def fixed(folder: Path, plain: TorchNetwork) -> Path:
+    return accelir.export_onnx(plain, folder / "plain-fixed.onnx", size=(32, 48)).path
+
+
+@pytest.mark.parametrize(("name", "check"), network_checks())
+def test_an_onnx_file_of_any_size_keeps_the_contract(dynamic: Path, name: str, check) -> None:
+    check_or_skip(check, accelir.network(dynamic))
+
+
+@pytest.mark.parametrize(("name", "check"), network_checks())
+def test_an_onnx_file_of_one_size_keeps_the_contract(fixed: Path, name: str, check) -> None:
+    if name == "check_cost":
+        pytest.skip("the cost of fixed windows grows in steps")
+    check_or_skip(check, accelir.network(fixed))
+
+
+def check_or_skip(check, network) -> None:
+    from unittest import SkipTest
+
+    try:
+        check(network)
+    except SkipTest as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("size", [(32, 48), (70, 90), (20, 100), (33, 48), (5, 7)])
+def test_both_restore_what_the_module_restores(
+    size: tuple[int, int], plain: TorchNetwork, dynamic: Path, fixed: Path
+) -> None:
+    image = picture(*size)
+    wanted = plain.restore(image, dtype=torch.float32).astype(int)
+    assert np.abs(accelir.network(dynamic).restore(image) - wanted).max() <= 1
+    got = accelir.network(fixed).restore(image)
+    seen = np.s_[:, :]
+    if size[0] < 32 or size[1] < 48:
+        # Where the picture is padded, the network sees a reflection instead of its own padding.
+        seen = np.s_[: 2 * (size[0] - 2), : 2 * (size[1] - 2)]
+    assert np.abs(got[seen] - wanted[seen]).max() <= 1
+
+
+def test_the_file_says_what_it_is(dynamic: Path, fixed: Path, plain: TorchNetwork) -> None:
+    model = onnx.load(dynamic)
+    facts = json.loads({entry.key: entry.value for entry in model.metadata_props}["accelir"])
+    assert facts["task"] == "sr-x2" and facts["scale"] == 2 and facts["receptive_field"] == 5
+    assert facts["fingerprint"] == plain.fingerprint() and facts["opset"] == 18
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [18]
+    network = accelir.network(str(dynamic))
+    assert (network.name, network.family, network.width) == ("plain-any", "plains", 6)
+    sides = [dim.dim_value for dim in onnx.load(fixed).graph.input[0].type.tensor_type.shape.dim]
+    assert sides == [1, 3, 32, 48]
+
+
+def test_the_cost_is_that_of_the_module(folder: Path, plain: TorchNetwork, dynamic: Path, fixed: Path) -> None:
+    assert accelir.network(dynamic).cost(24, 40) == plain.cost(24, 40)
+    assert accelir.network(fixed).cost(32, 48) == plain.cost(32, 48)
+    small = TorchNetwork(Small(), Denoise(25), "small", receptive_field=FIELD, multiple=2)
+    path = accelir.export_onnx(small, folder / "small.onnx").path
+    assert accelir.network(path).cost(24, 40) == small.cost(24, 40)
+
+
+def test_provenance_of_shipped_weights_goes_along(folder: Path) -> None:
+    exported = accelir.export_onnx("edsr-x4-f8", folder / "edsr.onnx")
+    assert exported.max_difference < 1e-5
+    network = accelir.network(exported.path)
+    assert network.provenance["licence"] == "Apache-2.0"
+    assert network.family == "edsr-x4" and network.task == SuperResolution(4)
+
+
+def test_a_foreign_file_needs_a_task_and_may_be_gray(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    foreign(path, ["n", 1, "h", "w"])
+    with pytest.raises(accelir.InvalidInputError, match="name the task"):
+        accelir.network(path)
+    network = accelir.network(path, task="denoise-s15")
+    assert network.task == Denoise(15)
+    image = picture(16, 20)
+    assert np.array_equal(network.restore(image), image // 2 + (image % 4 == 3))
+    assert network.fingerprint() != "0" * 16
+    with pytest.raises(accelir.InvalidInputError, match="promises"):
+        accelir.network(path, task="sr-x2").restore(image)
+
+
+@pytest.mark.parametrize("shape", [["n", 4, "h", "w"], [2, 3, "h", "w"], ["n", 3, "h"]])
+def test_other_inputs_are_refused(tmp_path: Path, shape: list[int | str]) -> None:
+    foreign(tmp_path / "foreign.onnx", shape)
+    with pytest.raises(accelir.InvalidInputError, match="a network takes one float"):
+        accelir.network(tmp_path / "foreign.onnx", task="deblur")
+
+
+def foreign(path: Path, shape: list[int | str]) -> None:
+    """A file that halves its input."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "half"], ["y"])],
+        "halves",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, shape)],
+        [helper.make_tensor("half", kind, [], [0.5])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+
+
+def test_what_is_no_onnx_is_told(tmp_path: Path) -> None:
+    (tmp_path / "words.onnx").write_text("no network")
+    with pytest.raises(accelir.DecodeError, match=r"words\.onnx"):
+        accelir.network(tmp_path / "words.onnx", task="deblur")
+
+
+def test_it_encodes_without_gradients_and_says_so(dynamic: Path) -> None:
+    network, budget = accelir.network(dynamic), accelir.Bytes(1500)
+    image = picture(48, 48)
+    assert len(accelir.encode(image, network=network, budget=budget, estimate="uniform").data) <= 1500
+    with pytest.raises(accelir.NotDifferentiableError):
+        accelir.encode(image, network=network, budget=budget, estimate="measured")
+
+
+def test_it_goes_to_other_processes(dynamic: Path) -> None:
+    network = accelir.network(dynamic)
+    image = picture(20, 30)
+    again = pickle.loads(pickle.dumps(network))
+    assert np.array_equal(again.restore(image), network.restore(image))
+    with pytest.raises(accelir.InvalidInputError, match="provider"):
+        network.to("meta")
+
+
+def test_a_wrong_export_writes_nothing(tmp_path: Path) -> None:
+    class Shifty(nn.Module):
+        """Is not traced as it runs."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() else x + 0.1
+
+    with pytest.raises(accelir.ExportError, match="differs"):
+        accelir.export_onnx(TorchNetwork(Shifty(), Denoise(25)), tmp_path / "wrong.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:
+    class Undecided(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1 if float(x.mean()) > 0.5 else x
+
+    with pytest.raises(accelir.ExportError, match="cannot be traced"):
+        accelir.export_onnx(TorchNetwork(Undecided(), Denoise(25)), tmp_path / "wrong.onnx")
+    assert list(tmp_path.iterdir()) == []
