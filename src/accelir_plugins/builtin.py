@@ -60,8 +60,7 @@ def accelir_codecs() -> list[CodecSpec]:
         CodecSpec(
             name="webp",
             factory=f"{PACKAGE}.webp.codec:WebpCodec",
-            summary="Lossy WebP, four quantisers in a picture",
-            install_hint="pip install 'accelir[webp]'",
+            summary="Lossy WebP, quantised for the network",
             extensions=(".webp",),
             signatures=(b"RIFF????WEBP",),
         ),
