@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -54,12 +53,6 @@ class HeicCodec(PlanarCodec):
     largest: ClassVar[int] = 16384
     sample_range: ClassVar[Range] = "full"
     header: ClassVar[int] = 370
-    tunings: ClassVar[Sequence[dict[str, Any]]] = (
-        {"chroma": "sharp"},
-        {"chroma": "average", "trust": 0.5},
-        {"chroma": "average", "trust": 0.5, "chroma_offset": -5},
-        {"chroma": "sharp", "shape": 0.5},
-    )
     Options: ClassVar[type[CodecOptions]] = HeicOptions
     options: HeicOptions
 

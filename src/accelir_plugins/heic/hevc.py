@@ -27,8 +27,8 @@ BLOCK = 32
 FINEST, COARSEST = 0, 51
 """HEVC's quantisers for 8 bits."""
 
-# FFmpeg's own limit for x265.
-_SMALLEST_SIDE = 16
+# One block: FFmpeg refuses pictures of less than 16, and lowers the block of those below 32.
+_SMALLEST_SIDE = BLOCK
 
 # What differs from x265's preset "slow", chosen for the squared error after decoding and after restoration: see the
 # page on file formats.
@@ -68,7 +68,7 @@ _VPS, _SPS, _PPS = 32, 33, 34
 
 
 def quantisers(log_steps: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """HEVC's quantiser for each block: that above or below the wanted step, by a pattern over the blocks.
+    """HEVC's quantiser for each block: that above or below the wanted step.
 
     One number added to all steps changes the quantisers one after the other, so that sizes change smoothly.
 
@@ -78,9 +78,8 @@ def quantisers(log_steps: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     Returns:
         int32 (rows, columns), `FINEST` to `COARSEST`.
     """
-    rows, columns = np.indices(log_steps.shape)
-    # The two-dimensional sequence of the plastic number: thresholds of neighbours differ.
-    threshold = (rows * 0.7548776662466927 + columns * 0.5698402909980532 + 0.5) % 1
+    # Neighbours have nearly the same threshold, so that few quantisers differ from those before: that takes bits.
+    threshold = ((np.arange(log_steps.size) + 0.5) / log_steps.size).reshape(log_steps.shape)
     wanted = 4 + 6 * log_steps.astype(np.float64)
     return np.clip(np.floor(wanted + threshold), FINEST, COARSEST).astype(np.int32)
 
@@ -113,9 +112,6 @@ def encode(
         options["pools"] = limit if limit.isascii() and limit.isdecimal() and int(limit) else str(processors())
     else:
         options["wpp"], options["pools"] = "0", "none"
-    if min(coded) < BLOCK:
-        # FFmpeg's own choice, which x265 insists on.
-        options["ctu"] = options["qg-size"] = "16"
     with _scaling_lists(shape) as path:
         if path is not None:
             options["scaling-list"] = path
@@ -130,7 +126,7 @@ def encode(
 
 
 def coded_size(width: int, height: int) -> tuple[int, int]:
-    """Of the picture that holds one of this width and height: x265 takes even sides, of at least 16 pixels."""
+    """Of the picture that holds one of this width and height: even sides, of at least one block."""
     across, down = (max(_SMALLEST_SIDE, side + side % 2) for side in (width, height))
     return across, down
 

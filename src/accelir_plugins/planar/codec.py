@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -61,13 +60,6 @@ class PlanarCodec(Codec):
     )
     fine_control: ClassVar[bool] = True
     merges_levels: ClassVar[bool] = True
-    tunings: ClassVar[Sequence[dict[str, Any]]] = (
-        {"trust": 1.0},
-        {"trust": 0.5},
-        {"trust": 0.0},
-        {"trust": 0.0, "emphasis": 0.1},
-        {"trust": 0.5, "emphasis": 0.1},
-    )
     Options: ClassVar[type[CodecOptions]] = PlanarOptions
     options: PlanarOptions
 
