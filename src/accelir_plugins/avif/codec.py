@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from accelir.codec import CodecOptions, Sensitivity
-from accelir.errors import CodecError
-from accelir.image import ImageArray
+from accelir.errors import CodecError, DecodeError
+from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins import isobmff
 from accelir_plugins.avif import encoder
@@ -23,7 +23,7 @@ from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.ycbcr import TO_RGB
 
-__all__ = ["AvifCodec", "AvifOptions", "AvifPlanes"]
+__all__ = ["AvifCodec", "AvifOptions", "AvifPlanes", "is_guided"]
 
 # What decoders open that go by libavif's limits.
 _LARGEST_AREA = 2**28
@@ -34,11 +34,11 @@ class AvifOptions(PlanarOptions):
 
     Attributes:
         subsampling: Of colours: "444" keeps them at every pixel, "420" halves them.
-        speed: Of the encoder: 0 (slow) to 10; 6 is Pillow's.
+        speed: Of the encoder: 0 (slow) to 6, which is Pillow's; faster, libaom heeds no shares of the rate.
     """
 
     subsampling: Literal["444", "420"] = "444"
-    speed: int = Field(default=6, ge=0, le=10)
+    speed: int = Field(default=6, ge=0, le=6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +89,10 @@ class AvifCodec(PlanarCodec):
             MissingDependencyError: Pillow has no AVIF, or another encoder of it than libaom.
         """
         encoder.require()
-        prepared = super().prepare(image, sensitivity=sensitivity)
-        if np.shape(image)[0] * np.shape(image)[1] > _LARGEST_AREA:
-            raise CodecError(f"AVIF is read up to {_LARGEST_AREA} pixels; got {np.shape(image)[1]}x{np.shape(image)[0]}.")
-        return prepared
+        height, width = require_image(image).shape[:2]
+        if max(height, width) <= self.largest and height * width > _LARGEST_AREA:
+            raise CodecError(f"AVIF is read up to {_LARGEST_AREA} pixels; got {width}x{height}.")
+        return super().prepare(image, sensitivity=sensitivity)
 
     def planes(self, image: ImageArray) -> AvifPlanes:
         """Pillow takes nothing but RGB: of chroma that is halved already, each sample is that of four pixels."""
@@ -109,17 +109,24 @@ class AvifCodec(PlanarCodec):
         if not isinstance(planes, AvifPlanes):
             planes = self.planes(planes.image)
         height, width = planes.luma.shape
-        chosen = plan(log_steps, planes.survey) if _is_guided(height, width) else even_plan(log_steps)
+        chosen = plan(log_steps, planes.survey) if is_guided(height, width) else even_plan(log_steps)
         subsampling = ":".join(self.options.subsampling)
         data = encoder.encode(planes.pixels, chosen, subsampling=subsampling, speed=self.options.speed)
         return data, chosen.log_steps
+
+    def decode(self, data: bytes) -> ImageArray:
+        """See `PlanarCodec.decode`."""
+        try:
+            return super().decode(data)
+        except RuntimeError as error:
+            raise DecodeError(f"Not an AVIF that can be read ({len(data)} bytes): {error}.") from error
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """EXIF, XMP and an ICC profile."""
         return isobmff.embed(data, metadata)
 
 
-def _is_guided(height: int, width: int) -> bool:
+def is_guided(height: int, width: int) -> bool:
     """Whether libaom may be given rates.
 
     It sums them over whole superblocks, and what lies beyond the picture it takes from further on in its array, which
@@ -139,8 +146,9 @@ def _luma(pixels: ImageArray) -> ImageArray:
 def _repeated(planes: Planes) -> ImageArray:
     """RGB of which halving chroma makes the same planes again, as far as there is such a colour."""
     height, width = planes.luma.shape
-    mixed = planes.luma[:, :, None] * TO_RGB[:, 0].astype(np.float32)
+    weights = TO_RGB.astype(np.float32)
+    mixed = planes.luma[:, :, None] * weights[:, 0]
     for component, plane in enumerate(planes.chroma or (), 1):
         whole = plane.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        mixed += (whole - np.float32(128))[:, :, None] * TO_RGB[:, component].astype(np.float32)
+        mixed = mixed + (whole - np.float32(128))[:, :, None] * weights[:, component]
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from accelir.errors import CodecError, DecodeError, MissingDependencyError
 from accelir.image import ImageArray
@@ -61,7 +62,7 @@ def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int) -> b
         pixels: uint8 (H, W, 3) or (H, W).
         plan: Which quantisers to use.
         subsampling: Of colours: ``"4:4:4"`` or ``"4:2:0"``.
-        speed: 0 (slow) to 10.
+        speed: 0 (slow) to 6.
 
     Raises:
         CodecError: libaom did something else than it was told.
@@ -74,7 +75,7 @@ def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int) -> b
         # Pillow's quality 0..100 that libavif makes this level of.
         level = plan.base // GRID - _BEYOND
         quality = next(quality for quality in range(101) if ((100 - quality) * 63 + 50) // 100 == level)
-        with _file_of(_rates(plan, height, width)) as path:
+        with _file_of(_rates(plan.shares, height, width)) as path:
             data = _save(pixels, quality, subsampling, speed, {**_GUIDED, "rate-distribution-info": path})
     try:
         base, differing = read_quantiser(data)
@@ -84,8 +85,8 @@ def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int) -> b
     expected = bool((np.abs(plan.indices - plan.base) > 2 * GRID).any())
     if base != plan.base or expected > differing:
         raise CodecError(
-            f"This libaom does not heed quantisers: base {base} for {plan.base}, {'some' if differing else 'no'} differences. Pillow of PyPI has one that does; "
-            f"{_HINT}"
+            f"This libaom does not heed quantisers: base {base} for {plan.base}, {'some' if differing else 'no'} "
+            f"differences. That of Pillow's wheels does: {_HINT}"
         )
     return data
 
@@ -112,11 +113,11 @@ def _save(pixels: ImageArray, quality: int, subsampling: str, speed: int, option
     return stream.getvalue()
 
 
-def _rates(plan: Plan, height: int, width: int) -> str:
+def _rates(shares: npt.NDArray[np.int64], height: int, width: int) -> str:
     """The rates of all 16x16 blocks, those of a superblock in its first."""
     rows, columns = (-(-(-(-length // 8) * 8) // 16) for length in (height, width))
     rates = np.zeros((rows, columns), np.int64)
-    rates[::_RATES, ::_RATES] = plan.shares
+    rates[::_RATES, ::_RATES] = shares
     return "\n".join(" ".join(map(str, row)) for row in rates.tolist())
 
 

@@ -225,11 +225,11 @@ def _at(doubled: npt.NDArray[np.float64], position: int) -> npt.NDArray[np.float
     return (32 - part) / 32 * doubled[min(whole + 2, last)] + part / 32 * doubled[min(whole + 3, last)]
 
 
-def _scaled(matrix: npt.NDArray[np.float64]) -> Floats:
+def _scaled(matrix: npt.NDArray[np.floating]) -> Floats:
     return np.rint(_SCALE * matrix).astype(np.float32)
 
 
-_FREQUENCIES = np.kron(DCT, DCT)
+_FREQUENCIES = np.kron(DCT, DCT).astype(np.float64)
 _TRANSFORM = _scaled(_FREQUENCIES.T)
 _MODES = [_scaled((_FREQUENCIES @ mode).T) for mode in _modes()]
 
