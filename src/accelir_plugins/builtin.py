@@ -72,6 +72,14 @@ def accelir_codecs() -> list[CodecSpec]:
             extensions=(".heic", ".heif"),
             signatures=(b"????ftypheic", b"????ftypheix"),
         ),
+        CodecSpec(
+            name="avif",
+            factory=f"{PACKAGE}.avif:AvifCodec",
+            summary="AVIF, a quantiser for each superblock",
+            install_hint="pip install 'accelir[avif]'",
+            extensions=(".avif",),
+            signatures=(b"????ftypavif",),
+        ),
     ]
 
 

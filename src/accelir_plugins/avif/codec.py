@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -72,13 +71,6 @@ class AvifCodec(PlanarCodec):
     largest: ClassVar[int] = 32768
     sample_range: ClassVar[Range] = "full"
     header: ClassVar[int] = 330
-    tunings: ClassVar[Sequence[dict[str, Any]]] = (
-        {"trust": 1.0},
-        {"trust": 0.5},
-        {"trust": 0.0},
-        {"trust": 0.0, "subsampling": "420"},
-        {"trust": 0.5, "subsampling": "420"},
-    )
     Options: ClassVar[type[CodecOptions]] = AvifOptions
     options: AvifOptions
 
