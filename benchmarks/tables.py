@@ -53,6 +53,15 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 |---|---|---|---|---|---|---|---|---|
 """
 
+FORMATS = """
+**In other formats**: restored PSNR over the format's usual encoder at equal bytes (Pillow's WebP of method 4,
+pillow-heif's HEIC, Pillow's AVIF), in dB, on Kodak24, at three qualities of it. Uniform is the control: the same encoder
+with one step for all blocks.
+
+| format | task | network | qualities | gain in dB | mean, and range over images | bytes saved | uniform |
+|---|---|---|---|---|---|---|---|
+"""
+
 GUIDED = """
 **With the clean original at the sender**, at equal bytes over our own file from the predicted profile, in dB, on
 Kodak24, at the same qualities of Pillow's file or those that the command names: mean, and the least gain on any image.
@@ -79,12 +88,20 @@ def section() -> str:
     savings = [_flops_row(task, found) for task, found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
+    formats = {
+        (codec, task): found
+        for codec in ("webp", "heic", "avif")
+        for task in TASKS
+        if (found := _load(f"{codec}_{task}.json"))
+    }
+    elsewhere = [row for (codec, task), found in formats.items() for row in _format_rows(codec, task, found)]
     guided = {path.name: found for path in sorted(RESULTS.glob("guided_*.json")) if (found := _load(path.name))}
     followed = [row for found in guided.values() for row in _guided_rows(found)]
-    tables = [*(found for _, found in quality), *flops.values(), *peers.values(), *guided.values()]
+    tables = [*(found for _, found in quality), *flops.values(), *peers.values(), *formats.values(), *guided.values()]
     commands = [found["command"] for found in tables]
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
-    last = [GUIDED + "\n".join(followed)] if followed else []
+    last = [FORMATS + "\n".join(elsewhere)] if elsewhere else []
+    last += [GUIDED + "\n".join(followed)] if followed else []
     return QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last, *made])
 
 
@@ -110,6 +127,25 @@ def _quality_rows(task: str, found: dict[str, Any]) -> list[str]:
             f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",
             _percent(saved),
             " / ".join("-" if item is None else f"{item['mean']:+.2f}" for item in plain),
+        ]
+        rows.append(_row(cells))
+    return rows
+
+
+def _format_rows(codec: str, task: str, found: dict[str, Any]) -> list[str]:
+    rows = []
+    for network in dict.fromkeys(row["network"] for row in found["summary"]):
+        mine = [row for row in found["summary"] if row["network"] == network]
+        mean, low, high = _spread(found, network)
+        cells = [
+            codec.upper() if codec != "webp" else "WebP",
+            TASKS[task],
+            network,
+            " / ".join(str(row["quality"]) for row in mine),
+            " / ".join(f"{row['gain_over_pillow']['profile']['mean']:+.2f}" for row in mine),
+            f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",
+            _percent([row["bytes_saved"]["profile"]["mean"] for row in mine]),
+            " / ".join(f"{row['gain_over_pillow']['uniform']['mean']:+.2f}" for row in mine),
         ]
         rows.append(_row(cells))
     return rows
