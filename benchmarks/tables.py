@@ -55,8 +55,8 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 
 FORMATS = """
 **In other formats**: restored PSNR over the format's usual encoder at equal bytes, in dB, on Kodak24, at three
-qualities of it: Pillow's WebP of method 4, pillow-heif's HEIC, Pillow's AVIF. Uniform is the control: the same encoder with one
-step for all blocks.
+qualities of it: Pillow's WebP of method 4, pillow-heif's HEIC, Pillow's AVIF. Uniform is the control: the same encoder
+with one step for all blocks.
 
 | format | task | network | qualities | gain in dB | mean, and range over images | bytes saved | uniform |
 |---|---|---|---|---|---|---|---|
