@@ -334,7 +334,7 @@ def test_the_codec_of_a_file_is_found_by_its_signature(plugin: Any) -> None:
     found = accelir.codec_for(b"RIFF\x00\x01\x02\x03OTHR and more")
     assert found is not None
     assert found.name == "jpeg"
-    assert accelir.codec_for(b"RIFF\x00\x01\x02\x03WEBP") is None
+    assert accelir.codec_for(b"RIFF\x00\x01\x02\x03WAVE") is None
     assert accelir.codec_for(b"RIFF") is None
     assert accelir.codec_for(b"") is None
     assert accelir.codec_for(b"\xff\xd8\xff\xe0") is not None
