@@ -58,8 +58,8 @@ FORMATS = """
 qualities of it: Pillow's WebP of method 4, pillow-heif's HEIC, Pillow's AVIF. Uniform is the control: the same encoder
 with one step for all blocks.
 
-| format | task | network | qualities | gain in dB | mean, and range over images | bytes saved | uniform |
-|---|---|---|---|---|---|---|---|
+| format | task | network | images | qualities | gain in dB | mean, and range over images | bytes saved | uniform |
+|---|---|---|---|---|---|---|---|---|
 """
 
 GUIDED = """
@@ -141,6 +141,7 @@ def _format_rows(codec: str, task: str, found: dict[str, Any]) -> list[str]:
             codec.upper() if codec != "webp" else "WebP",
             TASKS[task],
             network,
+            str(mine[0]["gain_over_pillow"]["profile"]["count"]),
             " / ".join(str(row["quality"]) for row in mine),
             " / ".join(f"{row['gain_over_pillow']['profile']['mean']:+.2f}" for row in mine),
             f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",

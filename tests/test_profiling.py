@@ -247,9 +247,12 @@ def test_levels_that_measured_alike_stay_apart() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path(accelir_plugins.__file__).parent.glob("profiles/*.safetensors")), ids=str)
 def test_shipped_curves_offer_every_level(path) -> None:
-    curves = Profile.load(path).curves
+    profile = Profile.load(path)
+    curves = profile.curves
+    # Levels beyond the finest quantiser of a format are one: VP8's has a step of 2.3.
+    beyond = 7 if profile.header.codec == "webp" else 0
     for size, error in zip(curves.size, curves.error, strict=True):
-        assert len(lower_hull(size, error)) == curves.size.shape[1]
+        assert len(lower_hull(size, error)) >= curves.size.shape[1] - beyond
 
 
 def test_measured_blocks_are_those_of_the_files(photographs) -> None:

@@ -72,8 +72,7 @@ class WebpCodec(PlanarCodec):
         if chroma is None:
             half = tuple(-(-length // 2) for length in planes.luma.shape)
             chroma = (np.full(half, _NEUTRAL, np.uint8),) * 2
-        steps = np.exp2(wanted.astype(np.float64) - _LOG_SCALE) / 2
-        frame = encode(planes.luma, chroma, indices, max(self.options.rdo, 1e-6) * steps**2)
+        frame = encode(planes.luma, chroma, indices, max(self.options.rdo, 1e-6) * _worth(wanted, indices))
         data = frame.data
         if planes.chroma is None:
             data = bytes([data[0] | _GRAY]) + data[1:]
@@ -92,6 +91,18 @@ class WebpCodec(PlanarCodec):
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """Colour profile, EXIF and XMP in chunks of their own."""
         return container.embed(data, metadata)
+
+
+def _worth(wanted: Steps, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """What a bit is worth, relative to `WebpOptions.rdo`: the square of the step wanted.
+
+    It moves more than that between two quantisers, so that the size does not jump from one to the next.
+    """
+    off = wanted - _LOG_STEPS[indices]
+    half = (_LOG_STEPS[np.minimum(indices + 1, len(_LOG_STEPS) - 1)] - _LOG_STEPS[np.maximum(indices - 1, 0)]) / 4
+    # As measured on photographs: bits by the quantiser alone over bits by the weight alone.
+    steeper = np.clip(2.6 - indices / 45, 0.8, 2.4)
+    return np.exp2(2 * (wanted - _LOG_SCALE - 1) + steeper * np.clip(off, -half, half))
 
 
 def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[np.float32]:
