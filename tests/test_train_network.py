@@ -361,7 +361,7 @@ def test_two_processes_train_one_network(folder: Path, tmp_path: Path) -> None:
 
 def test_the_example_gains_on_compressed_inputs(tmp_path: Path) -> None:
     example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "fine_tune.py"))
-    longer, tuned = example["fine_tune"](tmp_path, 120)
+    longer, tuned = example["fine_tune"](tmp_path, 100)
     stored = [label for label in tuned.after if label != "clean"]
     assert len(stored) == 3
     # More than what as many steps more on clean inputs bring.
