@@ -155,15 +155,15 @@ def test_the_quantisers_written_are_those_chosen(photo):
     codec = WebpCodec()
     planes = to_planes(photo, "limited", "sharp")
     for step in (4.0, 11.3, 50.0):
-        data, written = codec.picture(planes, np.full((12, 16), np.log2(step), np.float32))
+        data, written, _ = codec.picture(planes, np.full((12, 16), np.log2(step), np.float32))
         (index,) = quantisers_of(data)
         assert abs(_LOG_STEPS[index] - np.log2(step)) == np.abs(_LOG_STEPS - np.log2(step)).min()
         assert np.allclose(written, np.log2(step), atol=1e-4)
     wanted = np.repeat(np.float32([3, 3.7, 4.6, 5]), 48).reshape(12, 16)
-    data, _ = codec.picture(planes, wanted)
+    data, *_ = codec.picture(planes, wanted)
     assert np.allclose(_LOG_STEPS[quantisers_of(data)], [3, 3.7, 4.6, 5], atol=0.05)
     # Beyond the quantisers of the format nothing happens.
-    coarsest, written = codec.picture(planes, np.full((12, 16), 12, np.float32))
+    coarsest, written, _ = codec.picture(planes, np.full((12, 16), 12, np.float32))
     assert quantisers_of(coarsest) == [127]
     assert np.allclose(written, _LOG_STEPS[-1])
 

@@ -178,6 +178,7 @@ class Codec(ABC):
             (0x3F) standing for any byte.
         levels: One label for each level, coarsest first.
         fill: Least part of a budget that is used, unless the finest level is reached.
+        patience: Files written for a budget after which one that fills it so far is good enough.
         fine_control: Whether ``write`` heeds ``trim``.
         merges_levels: Whether ``write`` may move levels of a map to near ones, where a format has few:
             `Encoded.levels` says which.
@@ -193,6 +194,7 @@ class Codec(ABC):
     signatures: ClassVar[tuple[bytes, ...]]
     levels: ClassVar[tuple[str, ...]]
     fill: ClassVar[float] = 0.95
+    patience: ClassVar[int] = 12
     fine_control: ClassVar[bool] = False
     merges_levels: ClassVar[bool] = False
     trim_slope: ClassVar[float] = 0.12

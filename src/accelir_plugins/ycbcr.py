@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DCT", "FROM_RGB", "TO_RGB", "block_dct", "doubled", "doubled_rows", "halved_transpose"]
+__all__ = [
+    "DCT",
+    "FROM_RGB",
+    "TO_RGB",
+    "block_dct",
+    "doubled",
+    "doubled_rows",
+    "halved_rows_transpose",
+    "halved_transpose",
+]
 
 Plane = npt.NDArray[np.float32]
 
@@ -60,7 +69,7 @@ def doubled(plane: Plane, height: int, width: int) -> Plane:
 
 def halved_transpose(plane: Plane) -> Plane:
     """The transpose of `doubled`: what a gradient of the doubled plane is to that of half the side."""
-    return np.ascontiguousarray(_halved_rows(_halved_rows(plane).T).T)
+    return np.ascontiguousarray(halved_rows_transpose(halved_rows_transpose(plane).T).T)
 
 
 def doubled_rows(plane: Plane, height: int) -> Plane:
@@ -75,7 +84,8 @@ def doubled_rows(plane: Plane, height: int) -> Plane:
     return result[:height]
 
 
-def _halved_rows(plane: Plane) -> Plane:
+def halved_rows_transpose(plane: Plane) -> Plane:
+    """The transpose of `doubled_rows`."""
     if len(plane) % 2:
         plane = np.concatenate([plane, np.zeros_like(plane[:1])])
     upper, lower = plane[0::2], plane[1::2]

@@ -36,7 +36,7 @@ FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
 
 GOAL = 0.996
-"""Part of the budget at which the loop is content, where the codec's fine control reaches it in time."""
+"""Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
 
 
 def _as_number(value: object) -> float:
@@ -131,7 +131,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
         BudgetError: Even the coarsest levels take more; the message says how much.
     """
     finest = len(codec.levels) - 1
-    files = _Files(budget)
+    files = _Files(budget, codec)
 
     def propose(bits: int) -> LevelMap:
         proposed = allocator.allocate(estimate, bits)
@@ -163,7 +163,7 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
         bracket = Bracket()
         trim = bracket.add(0.0, gap, slope=codec.trim_slope)
         for _ in range(WRITES - COARSE_WRITES):
-            if files.filled >= GOAL or bracket.closed:
+            if files.enough or bracket.closed:
                 break
             trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
     smallest = 0
@@ -210,7 +210,7 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
         if nearest in written:
             break
         written[nearest] = files.keep(prepared.write(levels, nearest))
-        if files.filled >= GOAL:
+        if files.enough:
             break
         correction = written[nearest] - foreseen[nearest]
 
@@ -218,14 +218,21 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
 class _Files:
     """The largest file that fits, and what is known of the others."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, codec: Codec) -> None:
         self.budget = budget
+        self.count = 0
+        self._fill, self._patience = codec.fill, codec.patience
         self.best: Encoded | None = None
 
     @property
     def filled(self) -> float:
         """Part of the budget that the best file takes; 0 without one."""
         return 0.0 if self.best is None else len(self.best.data) / self.budget
+
+    @property
+    def enough(self) -> bool:
+        """Whether the best file needs no better one: at first nearly full, later as full as the codec promises."""
+        return self.filled >= (GOAL if self.count < self._patience else self._fill)
 
     def gap(self, size: float) -> float:
         """Logarithm of a size over the budget."""
@@ -234,6 +241,7 @@ class _Files:
     def keep(self, encoded: Encoded) -> float:
         """Take a file that was written and return the logarithm of its size over the budget."""
         size = len(encoded.data)
+        self.count += 1
         if size <= self.budget and (self.best is None or size > len(self.best.data)):
             self.best = encoded
         return self.gap(size)

@@ -17,7 +17,7 @@ from accelir_plugins import isobmff
 from accelir_plugins.avif import encoder
 from accelir_plugins.avif.plan import even_plan, plan
 from accelir_plugins.avif.survey import SIDE, Survey, survey
-from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions, PlanarPrepared
+from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared
 from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.ycbcr import TO_RGB
@@ -96,7 +96,7 @@ class AvifCodec(PlanarCodec):
         pixels = _repeated(planes)
         return AvifPlanes(image, _luma(pixels), planes.chroma, "full", pixels)
 
-    def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
+    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
         """See `PlanarCodec.picture`."""
         if not isinstance(planes, AvifPlanes):
             planes = self.planes(planes.image)
@@ -104,7 +104,7 @@ class AvifCodec(PlanarCodec):
         chosen = plan(log_steps, planes.survey) if is_guided(height, width) else even_plan(log_steps)
         subsampling = ":".join(self.options.subsampling)
         data = encoder.encode(planes.pixels, chosen, subsampling=subsampling, speed=self.options.speed)
-        return data, chosen.log_steps
+        return Picture(data, chosen.log_steps)
 
     def decode(self, data: bytes) -> ImageArray:
         """See `PlanarCodec.decode`."""

@@ -16,7 +16,7 @@ from accelir_plugins import isobmff, video
 from accelir_plugins.heic import hevc
 from accelir_plugins.heic.planes import repeated_planes
 from accelir_plugins.heic.tiles import tiled
-from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions, PlanarPrepared
+from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared
 from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
 
@@ -74,15 +74,16 @@ class HeicCodec(PlanarCodec):
         """Other decoders double chroma by a filter; libheif repeats it."""
         return repeated_planes(image, self.options.chroma)
 
-    def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
+    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
         """See `PlanarCodec.picture`."""
         if self.options.layout == "tiles":
-            return tiled(planes.image, log_steps, self.options.chroma_offset, _pillow_heif())
+            return Picture(*tiled(planes.image, log_steps, self.options.chroma_offset, _pillow_heif()))
         quantisers = hevc.quantisers(log_steps)
         samples = [planes.luma, *(planes.chroma or ())]
         stream = hevc.encode(samples, quantisers, chroma_offset=self.options.chroma_offset, shape=self.options.shape)
         height, width = planes.luma.shape
-        return hevc.still(stream, width, height, monochrome=planes.chroma is None), hevc.written(quantisers)
+        data = hevc.still(stream, width, height, monochrome=planes.chroma is None)
+        return Picture(data, hevc.written(quantisers))
 
     def decode(self, data: bytes) -> ImageArray:
         """The pixels as pillow-heif reads them: gray stays gray, all else becomes RGB.

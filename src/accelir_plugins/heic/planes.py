@@ -7,13 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from accelir.image import ImageArray
-from accelir_plugins.planar.planes import Chroma, Planes, to_planes
-from accelir_plugins.ycbcr import FROM_RGB, TO_RGB
+from accelir_plugins.planar.planes import LUMA_FOR_CHROMA, Chroma, Planes, to_planes
+from accelir_plugins.ycbcr import FROM_RGB
 
 __all__ = ["repeated_planes"]
-
-# What the luma of a pixel can take back of an error of its Cb and Cr, in the sense of least squares over R, G, B.
-_FROM_CHROMA = TO_RGB[:, 0] @ TO_RGB[:, 1:] / (TO_RGB[:, 0] ** 2).sum()
 
 
 def repeated_planes(image: ImageArray, chroma: Chroma) -> Planes:
@@ -28,12 +25,12 @@ def repeated_planes(image: ImageArray, chroma: Chroma) -> Planes:
     if planes.chroma is None or chroma == "average":
         return planes
     # Luma less its share of the wanted chroma, plus that of the chroma that will be there.
-    mixture = (FROM_RGB[0] + _FROM_CHROMA @ FROM_RGB[1:]).astype(np.float32)
+    mixture = (FROM_RGB[0] + LUMA_FOR_CHROMA @ FROM_RGB[1:]).astype(np.float32)
     height, width = image.shape[:2]
     luma = (image.reshape(-1, 3).astype(np.float32) @ mixture).reshape(height, width)
     there = sum(
         np.float32(share) * (half.astype(np.float32) - np.float32(128))
-        for share, half in zip(_FROM_CHROMA, planes.chroma, strict=True)
+        for share, half in zip(LUMA_FOR_CHROMA, planes.chroma, strict=True)
     )
     luma -= np.repeat(np.repeat(there, 2, axis=0), 2, axis=1)[:height, :width]
     return replace(planes, luma=np.clip(np.rint(luma), 0, 255).astype(np.uint8))

@@ -11,14 +11,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.transform import DCT, Layout, Subsampling, layout
+from accelir_plugins.jpeg.transform import Layout, Subsampling, layout
+from accelir_plugins.ycbcr import DCT, TO_RGB, block_dct, halved_rows_transpose
 
-__all__ = ["TO_RGB", "coefficient_norms", "convert", "of_blocks", "of_units", "project"]
+__all__ = ["coefficient_norms", "convert", "of_blocks", "of_units", "project"]
 
 Plane = npt.NDArray[np.float32]
-
-# Columns: what one unit of Y, Cb, Cr adds to R, G, B (JFIF, ITU-R BT.601).
-TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136286, -0.714136286], [1, 1.772, 0]])
 
 # libjpeg repeats the samples of narrower chroma planes instead of filtering them.
 _NARROWEST_FILTERED = 3
@@ -135,26 +133,16 @@ def _padded(plane: Plane, height: int, width: int) -> Plane:
 
 
 def _halve_rows(plane: Plane, filtered: bool) -> Plane:
-    """The transpose of doubling the rows, whose outer rows are repeated and whose surplus last row is cropped."""
+    """The transpose of doubling the rows, by the filter or by repeating them; a surplus last row is cropped."""
+    if filtered:
+        return halved_rows_transpose(plane)
     if len(plane) % 2:
         plane = np.concatenate([plane, np.zeros_like(plane[:1])])
-    upper, lower = plane[0::2], plane[1::2]
-    if not filtered:
-        return upper + lower
-    result = np.float32(0.75) * (upper + lower)
-    quarter = np.float32(0.25)
-    result[:-1] += quarter * upper[1:]
-    result[1:] += quarter * lower[:-1]
-    result[0] += quarter * upper[0]
-    result[-1] += quarter * lower[-1]
-    return result
+    return np.asarray(plane[0::2] + plane[1::2], np.float32)
 
 
 def _blocks(plane: Plane, across: int, down: int) -> npt.NDArray[np.float32]:
     """The DCT of all 8x8 blocks: float32 (rows, columns, down * across * 64) of units."""
     rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
-    matrix = DCT.astype(np.float32)
-    blocks = plane.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
-    transformed = matrix @ np.ascontiguousarray(blocks) @ matrix.T
-    units = transformed.reshape(rows // down, down, columns // across, across, 64).transpose(0, 2, 1, 3, 4)
+    units = block_dct(plane).reshape(rows // down, down, columns // across, across, 64).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(units).reshape(rows // down, columns // across, down * across * 64)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.threads import ranges, together
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.transform import Layout
 
 __all__ = [

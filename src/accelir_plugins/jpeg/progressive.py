@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.entropy import Code, Scan, choose_codes, code_cost, magnitude_bits, make_code, put
 from accelir_plugins.jpeg.transform import Layout
 

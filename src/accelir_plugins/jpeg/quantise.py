@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.threads import ranges, together
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.entropy import count_symbols, magnitude_bits
 from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.threads import ranges, together
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.transform import ZIGZAG, Layout
 
 __all__ = ["ANNEX_K", "Tables", "Weights", "annex_k_tables", "normalise", "shaped_tables"]

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from accelir.image import ImageArray
 from accelir.threads import ranges, together
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 
 __all__ = [
-    "DCT",
     "LARGEST_COEFFICIENT",
     "SMALLEST_COEFFICIENT",
     "ZIGZAG",
@@ -56,16 +55,7 @@ def _zigzag() -> npt.NDArray[np.int64]:
     return np.array([8 * row + column for row, column in diagonal_order])
 
 
-def _orthonormal_dct() -> npt.NDArray[np.float64]:
-    """The matrix C of the orthonormal DCT-II: coefficients = C @ samples."""
-    frequency, sample = np.mgrid[0:8, 0:8]
-    matrix: npt.NDArray[np.float64] = np.cos((2 * sample + 1) * frequency * np.pi / 16) / 2
-    matrix[0] /= np.sqrt(2)
-    return matrix
-
-
 ZIGZAG = _zigzag()
-DCT = _orthonormal_dct()
 
 # The butterflies of libjpeg's accurate integer DCT, multiplied out: 13-bit fixed point, acting on the sums (even
 # frequencies 0 2 4 6) and differences (odd ones 1 3 5 7) of mirrored samples. Its constants are rounded one by one, so

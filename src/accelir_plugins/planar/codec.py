@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,24 @@ from accelir.image import ImageArray, block_grid, require_image
 from accelir_plugins.planar.needs import Needs, Steps, project
 from accelir_plugins.planar.planes import Chroma, Planes, Range, emphasised, to_planes
 
-__all__ = ["PlanarCodec", "PlanarOptions", "PlanarPrepared"]
+__all__ = ["Picture", "PlanarCodec", "PlanarOptions", "PlanarPrepared"]
 
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
+
+
+class Picture(NamedTuple):
+    """What an engine wrote.
+
+    Attributes:
+        data: The file, without metadata.
+        log_steps: float32 (rows, columns): the log2 of the steps really written.
+        bits: float32 (rows, columns): about what each block takes, where the engine knows.
+    """
+
+    data: bytes
+    log_steps: Steps
+    bits: npt.NDArray[np.float32] | None = None
 
 
 class PlanarOptions(CodecOptions):
@@ -58,22 +72,21 @@ class PlanarCodec(Codec):
     levels: ClassVar[tuple[str, ...]] = tuple(
         f"step {_COARSEST_STEP * 2 ** (-level / _LEVELS_PER_OCTAVE):.3g}" for level in range(29)
     )
+    patience: ClassVar[int] = 5
     fine_control: ClassVar[bool] = True
+    trim_slope: ClassVar[float] = 0.16
     merges_levels: ClassVar[bool] = True
     Options: ClassVar[type[CodecOptions]] = PlanarOptions
     options: PlanarOptions
 
     @abstractmethod
-    def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
+    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
         """Write a file without metadata.
 
         Args:
             planes: What to write.
             log_steps: float32 (rows, columns): the log2 of the step wanted for each block. As one number is added to
                 all, the size moves by small steps in one direction.
-
-        Returns:
-            The file, and the log2 of the steps really written: float32 (rows, columns).
         """
 
     def planes(self, image: ImageArray) -> Planes:
@@ -158,13 +171,13 @@ class PlanarPrepared(Prepared):
         level_map = codec.level_map(image, levels)
         common = np.log2(_COARSEST_STEP) - (level_map + trim) / _LEVELS_PER_OCTAVE
         base = common + self._needs.offsets(float(np.exp2(common.mean())))
-        data, written = codec.picture(self._planes, base.astype(np.float32))
+        data, written, bits = codec.picture(self._planes, base.astype(np.float32))
         # As far as the steps went where they were wanted, these are the levels asked for.
         moved = np.rint(level_map + (base - written) * _LEVELS_PER_OCTAVE)
         size = 8 * len(data)
         overhead = float(min(8 * codec.header, size))
-        bits = self._needs.bits(written)
-        bits *= np.float32((size - overhead) / bits.sum(dtype=np.float64))
+        known = self._needs.bits(written) if bits is None else bits
+        bits = known * np.float32((size - overhead) / known.sum(dtype=np.float64))
         return Encoded(
             data=data,
             levels=np.clip(moved, 0, len(codec.levels) - 1).astype(np.int32),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from accelir.image import ImageArray
 from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, doubled, halved_transpose
 
-__all__ = ["Chroma", "Planes", "Range", "emphasised", "to_planes"]
+__all__ = ["LUMA_FOR_CHROMA", "Chroma", "Planes", "Range", "emphasised", "to_planes"]
 
 Chroma = Literal["average", "sharp"]
 Range = Literal["full", "limited"]
@@ -25,8 +25,8 @@ _RANGES: dict[Range, tuple[float, float, float]] = {"full": (1.0, 0.0, 1.0), "li
 _STEPS = 2
 _STEP = np.float32(0.4)
 
-# What the luma of a pixel can take back of an error of its Cb and Cr, in the sense of least squares over R, G, B.
-_FROM_CHROMA = (TO_RGB[:, 0] @ TO_RGB[:, 1:] / (TO_RGB[:, 0] ** 2).sum()).astype(np.float32)
+LUMA_FOR_CHROMA = (TO_RGB[:, 0] @ TO_RGB[:, 1:] / (TO_RGB[:, 0] ** 2).sum()).astype(np.float32)
+"""What the luma of a pixel can take back of an error of its Cb and Cr, in the sense of least squares over R, G, B."""
 
 # |w| / pi, of a frequency w, as a sum of cosines: its first terms (Fourier), made 0 for a flat picture.
 _HIGH_PASS = {1: -2 / np.pi**2, 3: -2 / (9 * np.pi**2)}
@@ -65,7 +65,7 @@ def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
     height, width = image.shape[:2]
     luma, *colours = _components(image)
     halved = []
-    for colour, share in zip(colours, _FROM_CHROMA, strict=True):
+    for colour, share in zip(colours, LUMA_FOR_CHROMA, strict=True):
         half = _averaged(colour)
         if chroma == "sharp":
             for _ in range(_STEPS):

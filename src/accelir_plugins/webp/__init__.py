@@ -1,8 +1,8 @@
 """WebP: one ordinary lossy file (VP8), whose macroblocks have the quantisers that the network needs.
 
-Rooms: `segments` (from steps to the four quantisers of a frame), `search` (modes and levels of macroblocks, by way of
-`predict`, `transform` and `quantise`), `coder` (arithmetic coding), `frame`, which joins these, `tables` (the numbers
-of the standard), `container` (RIFF) and `codec`.
+Rooms: `segments` (from steps to the four quantisers of a frame), `macroblock` (the modes and levels of one, by way of
+`predict`, `transform`, `quantise`), `search` (those of all), `coder` (arithmetic coding), `frame` (which joins these),
+`tables` (the numbers of the standard), `container` (RIFF) and `codec`.
 """
 
 from __future__ import annotations

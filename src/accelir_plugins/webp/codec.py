@@ -11,7 +11,7 @@ from pydantic import Field
 from accelir.codec import CodecOptions
 from accelir.image import ImageArray
 from accelir.metadata import Metadata
-from accelir_plugins.planar.codec import PlanarCodec, PlanarOptions
+from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions
 from accelir_plugins.planar.needs import Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.webp import container
@@ -64,7 +64,7 @@ class WebpCodec(PlanarCodec):
     Options: ClassVar[type[CodecOptions]] = WebpOptions
     options: WebpOptions
 
-    def picture(self, planes: Planes, log_steps: Steps) -> tuple[bytes, Steps]:
+    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
         """See `PlanarCodec.picture`: what no quantiser hits, more or less weight of bits against error makes up for."""
         wanted = np.clip(log_steps, _LOG_STEPS[0], _LOG_STEPS[-1])
         indices = cluster(wanted, _LOG_STEPS, _significant(planes.luma, wanted))
@@ -76,7 +76,7 @@ class WebpCodec(PlanarCodec):
         data = frame.data
         if planes.chroma is None:
             data = bytes([data[0] | _GRAY]) + data[1:]
-        return container.wrap(data), wanted
+        return Picture(container.wrap(data), wanted, frame.bits)
 
     def decode(self, data: bytes) -> ImageArray:
         """The pixels as Pillow reads them; gray where the picture was, see `WebpCodec`.

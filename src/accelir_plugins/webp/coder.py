@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
+from accelir_plugins.webp.macroblock import FINE_MODES, Modes
 from accelir_plugins.webp.quantise import CHROMA, COARSE_DC, FINE, SQUARE
-from accelir_plugins.webp.search import FINE_MODES, Modes
 from accelir_plugins.webp.tables import (
     BANDS,
     BIT_COSTS,

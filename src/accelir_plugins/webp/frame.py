@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.errors import CodecError
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.webp.coder import FIXED, best_probabilities, code, note_levels
+from accelir_plugins.webp.macroblock import FINE_MODES, Modes
 from accelir_plugins.webp.quantise import costs_of
-from accelir_plugins.webp.search import FINE_MODES, Modes, search
+from accelir_plugins.webp.search import search
 from accelir_plugins.webp.tables import (
     AC_STEPS,
     CHROMA_TREE,

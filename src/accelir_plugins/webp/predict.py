@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.webp.tables import MODES
 
 __all__ = ["bordered", "predict_fine", "predict_square"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 from accelir_plugins.webp.tables import (
     BANDS,
     BIT_COSTS,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelir_plugins.jpeg.compiled import compiled
+from accelir_plugins.compiled import compiled
 
 __all__ = ["forward", "forward_walsh", "inverse", "inverse_walsh", "turned"]
 

@@ -1,4 +1,4 @@
-"""The one way in which this codec compiles its hot loops."""
+"""The one way in which codecs compile their hot loops."""
 
 from __future__ import annotations
 
