@@ -156,6 +156,36 @@ def test_with_foresight_few_files_are_written_and_none_is_too_large(budget: int)
     assert len(set(prepared.foreseen)) == len(prepared.foreseen)
 
 
+class JumpingPrepared(StepPrepared):
+    """Sizes jump by three per cent, so that few budgets can be met better."""
+
+    def write(self, levels, trim=0.0):
+        return super().write(levels, round(trim * self.codec.trim_slope / 0.03) * 0.03 / self.codec.trim_slope)
+
+
+class JumpingCodec(FineCodec):
+    def prepare(self, image, *, sensitivity=None):
+        return JumpingPrepared(self, image)
+
+
+class ImpatientCodec(JumpingCodec):
+    patience = 5
+
+
+def test_without_patience_a_file_that_is_full_enough_ends_the_search() -> None:
+    counts = {}
+    for codec in (JumpingCodec(), ImpatientCodec()):
+        counts[codec.patience] = []
+        for budget in range(4_200, 45_000, 1_111):
+            prepared = codec.prepare(np.zeros((512, 512), np.uint8))
+            estimate = Estimate(np.tile(ESTIMATE.groups, (8, 8)), ESTIMATE.curves)
+            encoded = fit_budget(codec, prepared, estimate, LagrangianAllocator(), budget)
+            assert codec.fill * budget <= len(encoded.data) <= budget
+            counts[codec.patience].append(len(prepared.written))
+    assert max(counts[5]) <= 6
+    assert max(counts[12]) > 8
+
+
 def test_an_impossible_budget_says_the_smallest_size() -> None:
     codec = StepCodec()
     with pytest.raises(BudgetError, match="takes 74 bytes") as caught:

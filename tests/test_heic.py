@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import accelir
 from accelir import testing
-from accelir.errors import CodecError, DecodeError, InvalidInputError, MissingDependencyError
+from accelir.errors import CodecError, InvalidInputError, MissingDependencyError
 from accelir.metadata import Metadata
 from accelir_plugins import isobmff
 
@@ -215,27 +214,9 @@ def test_nothing_is_printed(photo, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_damaged_files_raise_decode_errors(photo):
-    codec = HeicCodec()
-    data = codec.encode(photo, 10).data
-    stream = io.BytesIO()
-    Image.fromarray(photo).save(stream, "PNG")
-    for bad in (b"", data[:12], b"noise" * 100, stream.getvalue(), data[:300], data[: len(data) // 2]):
-        with pytest.raises(DecodeError):
-            codec.decode(bad)
-
-
-def test_wrong_arguments_say_what_is_allowed(photo):
-    codec = HeicCodec()
-    prepared = codec.prepare(photo)
-    with pytest.raises(CodecError, match=r"levels 0 \(coarsest\) to 28; got 29"):
-        prepared.write(29)
-    with pytest.raises(CodecError, match="6x8 blocks"):
-        prepared.write(np.zeros((2, 2), dtype=int))
-    with pytest.raises(CodecError, match=r"\(6, 8, 192\)"):
-        codec.prepare(photo, sensitivity=np.ones((6, 8, 64), np.float32))
+def test_limits_say_what_is_allowed():
     with pytest.raises(CodecError, match="16384"):
-        codec.prepare(np.zeros((1, 16385), np.uint8))
+        HeicCodec().prepare(np.zeros((1, 16385), np.uint8))
     with pytest.raises(InvalidInputError, match="chroma_offset"):
         HeicCodec(chroma_offset=13)
 
@@ -266,14 +247,3 @@ def test_what_is_missing_says_how_to_install_it(photo, monkeypatch, module, use)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'accelir\[heif\]'"):
         HeicCodec().decode(data) if use == "decode" else HeicCodec().encode(photo, 4)
-
-
-def test_a_network_gets_what_it_needs_within_its_budget(photo):
-    """Through the public door: never above the budget, at least 95 % of it."""
-    image = np.ascontiguousarray(photo[:128, :192])
-    encoded = accelir.encode(
-        image, network="dncnn-s25-f8", codec="heic", budget=accelir.BitsPerPixel(1.0), estimate="measured"
-    )
-    budget = image.shape[0] * image.shape[1] / 8
-    assert 0.95 * budget <= len(encoded.data) <= budget
-    assert encoded.levels.min() < encoded.levels.max() or len(np.unique(encoded.block_bits)) > 1

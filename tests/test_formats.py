@@ -1,0 +1,63 @@
+"""What WebP, HEIC and AVIF have in common."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+import accelir
+from accelir.errors import CodecError, DecodeError
+from accelir.image import block_grid
+
+
+@pytest.fixture(params=["webp", "heic", "avif"])
+def codec(request) -> accelir.Codec:
+    if request.param == "heic":
+        pytest.importorskip("av")
+        pytest.importorskip("pillow_heif")
+    if request.param == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    return accelir.codec(request.param)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    from sklearn.datasets import load_sample_image
+
+    return np.ascontiguousarray(load_sample_image("china.jpg")[100:292, 160:416])
+
+
+def test_wrong_arguments_say_what_is_allowed(codec, photo):
+    prepared = codec.prepare(photo)
+    rows, columns = block_grid(photo, codec.block(photo))
+    with pytest.raises(CodecError, match=r"levels 0 \(coarsest\) to 28; got 29"):
+        prepared.write(29)
+    with pytest.raises(CodecError, match=f"{rows}x{columns} blocks"):
+        prepared.write(np.zeros((2, 2), dtype=int))
+    with pytest.raises(CodecError, match=rf"\({rows}, {columns}, 192\)"):
+        codec.prepare(photo, sensitivity=np.ones((rows, columns, 64), np.float32))
+    with pytest.raises(CodecError, match="finite and not negative"):
+        codec.prepare(photo, sensitivity=np.full((rows, columns, 192), np.nan, np.float32))
+    with pytest.raises(CodecError, match="finite number of levels"):
+        prepared.write(10, float("inf"))
+
+
+def test_damaged_files_raise_decode_errors(codec, photo):
+    data = codec.encode(photo, 10).data
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "PNG")
+    noise = b"noise" * 100
+    for bad in (b"", data[:4], data[:12], data[:20], data[:40], noise, stream.getvalue(), data[: len(data) // 2]):
+        with pytest.raises(DecodeError):
+            codec.decode(bad)
+
+
+def test_a_network_gets_what_it_needs_within_its_budget(codec, photo):
+    """Through the public door: never above the budget, at least what the codec promises of it."""
+    encoded = accelir.encode(
+        photo, network="dncnn-s25-f8", codec=codec, budget=accelir.BitsPerPixel(1.0), estimate="measured"
+    )
+    budget = photo.shape[0] * photo.shape[1] / 8
+    assert codec.fill * budget <= len(encoded.data) <= budget
+    assert encoded.levels.min() < encoded.levels.max() or len(np.unique(encoded.block_bits)) > 1
