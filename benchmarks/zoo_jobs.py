@@ -1,8 +1,8 @@
 """The trainings of the shipped networks, as one table: what `train_zoo.py` works through, in this order.
 
-Steps are for two CPU cores that compute bfloat16 in matrix units: 10 to 40 minutes each. A network grows from the
-narrower one of its family that stands in the last column; transformers and NAFNet cannot (they normalise over channels)
-and start afresh.
+Steps are for one or two CPU cores that compute bfloat16: 5 to 40 minutes each. A network grows from the narrower one of
+its family that stands in the last column; transformers and NAFNet cannot (they normalise over channels) and start
+afresh.
 """
 
 from __future__ import annotations
@@ -89,28 +89,28 @@ TRAININGS = (
     ("edsr-x4", 16, 8000, 2e-3, 8),
     ("edsr-x4", 32, 4500, 1e-3, 16),
     ("edsr-x4", 64, 1100, 6e-4, 32),
-    ("fsrcnn-x4", 16, 30_000, 3e-3, None),
-    ("fsrcnn-x4", 32, 30_000, 2e-3, 16),
-    ("fsrcnn-x4", 56, 30_000, 2e-3, 32),
-    ("carn-x4", 16, 20_000, 2e-3, None),
-    ("carn-x4", 32, 10_000, 1e-3, 16),
-    ("carn-x4", 48, 6000, 8e-4, 32),
-    ("carn-x4", 64, 4000, 6e-4, 48),
-    ("span-x4", 16, 20_000, 2e-3, None),
-    ("span-x4", 24, 10_000, 1e-3, 16),
-    ("span-x4", 32, 6000, 1e-3, 24),
-    ("span-x4", 48, 3000, 6e-4, 32),
+    ("fsrcnn-x4", 16, 10000, 5e-3, None),
+    ("fsrcnn-x4", 32, 10000, 4e-3, 16),
+    ("fsrcnn-x4", 56, 10000, 4e-3, 32),
+    ("carn-x4", 16, 6000, 3e-3, None),
+    ("carn-x4", 32, 5000, 3e-3, 16),
+    ("carn-x4", 48, 3000, 2e-3, 32),
+    ("carn-x4", 64, 3000, 2e-3, 48),
+    ("span-x4", 16, 6000, 3e-3, None),
+    ("span-x4", 24, 4000, 3e-3, 16),
+    ("span-x4", 32, 3000, 2e-3, 24),
+    ("span-x4", 48, 2000, 2e-3, 32),
     ("swinir-x4", 30, 6000, 1e-3, None),
     ("swinir-x4", 42, 6000, 8e-4, None),
     ("swinir-x4", 60, 6000, 6e-4, None),
-    ("edsr-x2", 16, 8000, 2e-3, None),
-    ("edsr-x2", 64, 3000, 6e-4, 16),
+    ("edsr-x2", 16, 5000, 3e-3, None),
+    ("edsr-x2", 64, 2000, 2e-3, 16),
     ("dncnn-s25", 8, 10_000, 3e-3, None),
     ("dncnn-s25", 16, 12_000, 2e-3, 8),
     ("dncnn-s25", 32, 8000, 1e-3, 16),
     ("dncnn-s25", 64, 3000, 6e-4, 32),
-    ("dncnn-blind", 16, 15_000, 3e-3, None),
-    ("dncnn-blind", 64, 4000, 6e-4, 16),
+    ("dncnn-blind", 16, 6000, 3e-3, None),
+    ("dncnn-blind", 64, 2500, 2e-3, 16),
     ("restormer-s25", 8, 10_000, 1e-3, None),
     ("restormer-s25", 16, 10_000, 1e-3, None),
     ("restormer-s25", 24, 10_000, 6e-4, None),

@@ -1,8 +1,9 @@
 """The recipe that trained the shipped networks, and that trains or fine-tunes a user's own.
 
-Adam on random crops of prepared pairs (`accelir.training.data`), a one-cycle learning rate, bf16 autocast where the
-machine computes it fast, channels-last memory, an exponential moving average of the weights. A wider network may start
-from a narrower one of its family (`grow`): the function is preserved, so that wider is better from the first step on.
+Muon and Adam (`accelir.training.muon`) on random crops of prepared pairs (`accelir.training.data`), a one-cycle
+learning rate, bf16 autocast where the machine computes it fast, channels-last memory, an exponential moving average of
+the weights. A wider network may start from a narrower one of its family (`grow`): the function is preserved, so that
+wider is better from the first step on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import nn
 from accelir.errors import InvalidInputError
 from accelir.network import channels_last, fast_dtype
 from accelir.training.data import Source
+from accelir.training.muon import Optimiser
 from accelir.training.team import Team
 
 __all__ = ["Auxiliary", "Recipe", "grow", "train"]
@@ -54,6 +56,7 @@ class Recipe:
         loss: ``"l1"``, ``"mse"``, or ``"multiscale"`` (L1 over ``module.pyramid``, halved at each halving).
         seed: Seed of the batches.
         decay: Share of the steps, at the end, over which the learning rate falls.
+        optimiser: ``"muon"`` (for the inner weight matrices, Adam for the rest) or ``"adam"``.
     """
 
     steps: int = 10_000
@@ -63,6 +66,7 @@ class Recipe:
     loss: str = "l1"
     seed: int = 0
     decay: float = 0.95
+    optimiser: str = "muon"
 
 
 def train(
@@ -99,12 +103,11 @@ def train(
     torch.manual_seed(recipe.seed)
     team = Team.of_this_process()
     channels_last(module.to(device)).train()
-    parameters = list(module.parameters())
-    if auxiliary is not None:
-        parameters += auxiliary.to(device).parameters()
+    trained = [module] if auxiliary is None else [module, auxiliary.to(device)]
+    optimiser = Optimiser(trained, matrices=recipe.optimiser == "muon")
+    parameters = optimiser.parameters
     team.share(parameters)
     average = copy.deepcopy(module).eval()
-    optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.99))
     place = torch.device(device)
     # Without instructions for it, bf16 is ten times slower than float32, not faster.
     fast = fast_dtype(place) is torch.bfloat16
@@ -122,8 +125,6 @@ def train(
             torch.set_rng_state(state["random"].cpu())
     running = 0.0
     for step in range(start, recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay)
         rng = np.random.default_rng([recipe.seed, step, *team.rank_among_several])
         drawn = pairs.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
         inputs, references = (_tensor(part, device) for part in drawn)
@@ -132,11 +133,11 @@ def train(
             loss = _loss(module, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss()
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         team.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
-        optimiser.step()
+        optimiser.step(recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay))
         decay = min(0.999, (1 + step) / (10 + step))
         with torch.no_grad():
             for target, source in zip(average.parameters(), module.parameters(), strict=True):
@@ -250,7 +251,7 @@ def _save_checkpoint(
     path: Path,
     module: nn.Module,
     average: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     auxiliary: Auxiliary | None,
     step: int,
     recipe: dict[str, Any],

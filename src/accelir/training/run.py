@@ -85,6 +85,8 @@ def recipe_for(task: Task, **changes: Any) -> Recipe:
         raise InvalidInputError("Steps and batch are 1 or more, the patch 8 or more, the learning rate above 0.")
     if recipe.loss not in ("l1", "mse", "multiscale"):
         raise InvalidInputError(f"The loss is l1, mse or multiscale; got {recipe.loss!r}.")
+    if recipe.optimiser not in ("muon", "adam"):
+        raise InvalidInputError(f"The optimiser is muon or adam; got {recipe.optimiser!r}.")
     return recipe
 
 
