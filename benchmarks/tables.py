@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+import accelir
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -73,6 +76,11 @@ bytes, no network run, over the guided file restored.
 |---|---|---|---|---|---|---|---|
 """
 
+EARLIER = "†"
+FOOTNOTE = f"""
+{EARLIER} Measured with weights that networks of this family had before they were trained again.
+"""
+
 
 def section() -> str:
     """All tables, with the commands that made their figures."""
@@ -102,7 +110,8 @@ def section() -> str:
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
     last = [FORMATS + "\n".join(elsewhere)] if elsewhere else []
     last += [GUIDED + "\n".join(followed)] if followed else []
-    return QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last, *made])
+    text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
+    return text + (FOOTNOTE if EARLIER in text else "") + "\n" + "\n".join(made)
 
 
 def _load(name: str) -> dict[str, Any] | None:
@@ -122,7 +131,7 @@ def _quality_rows(task: str, found: dict[str, Any]) -> list[str]:
         mean, low, high = _spread(found, network)
         cells = [
             TASKS[task],
-            network,
+            _named(found, network),
             " / ".join(f"{gain['mean']:+.2f}" for gain in gains),
             f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",
             _percent(saved),
@@ -140,7 +149,7 @@ def _format_rows(codec: str, task: str, found: dict[str, Any]) -> list[str]:
         cells = [
             codec.upper() if codec != "webp" else "WebP",
             TASKS[task],
-            network,
+            _named(found, network),
             str(mine[0]["gain_over_pillow"]["profile"]["count"]),
             " / ".join(str(row["quality"]) for row in mine),
             " / ".join(f"{row['gain_over_pillow']['profile']['mean']:+.2f}" for row in mine),
@@ -168,7 +177,7 @@ def _flops_row(task: str, found: dict[str, Any]) -> str:
     losing = [row["saved_by_losing"]["mean"] for row in rows]
     cells = [
         TASKS[task],
-        rows[0]["heavy"],
+        _named(found, rows[0]["heavy"]),
         _percent(saved),
         _percent([sum(saved) / len(saved)]),
         _percent(losing),
@@ -184,7 +193,7 @@ def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
         plain = [row["gain_over_plain_mse"]["profile"] for row in mine]
         cells = [
             TASKS[task],
-            network,
+            _named(found, network),
             bench_set,
             *(
                 " / ".join(f"{row['gain_over_peers'][peer]['mean']:+.2f}" for row in mine)
@@ -204,7 +213,7 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
         cells = [
             TASKS[mine[0]["task"]],
             arm.replace(",", " and "),
-            network if mine[0]["named"] else f"{network} (not named)",
+            _named(found, network) + ("" if mine[0]["named"] else " (not named)"),
             " / ".join(f"{row['gain']['mean']:+.2f}" for row in mine),
             " / ".join(f"{row['gain']['min']:+.2f}" for row in mine),
             " / ".join(str(row["gain"]["count"]) for row in mine),
@@ -216,6 +225,19 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
         ]
         rows.append(_row(cells))
     return rows
+
+
+def _named(found: dict[str, Any], network: str) -> str:
+    """A network, marked where any of its family was measured with other weights than ship."""
+    family = network.rpartition("-f")[0]
+    members = [name for name in found["settings"]["networks"] if name.rpartition("-f")[0] == family]
+    same = all(_fingerprint(name) == found["settings"]["networks"][name]["weights"] for name in members)
+    return network if same else f"{network} {EARLIER}"
+
+
+@functools.cache
+def _fingerprint(network: str) -> str:
+    return accelir.network(network).fingerprint()
 
 
 def _percent(shares: list[float]) -> str:

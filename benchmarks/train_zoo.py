@@ -9,28 +9,25 @@ the learning rate.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from common import kernels
 from safetensors.torch import load_file, save_file
 from torch import nn
 from zoo_jobs import ZOO, Job
+from zoo_scores import WEIGHTS, scores
 
-from accelir.metrics import psnr_rgb
 from accelir.network import TorchNetwork
-from accelir.tasks import Deblur, Denoise
+from accelir.tasks import Deblur
 from accelir.training.data import Pairs, Source, make_pairs, photographs
 from accelir.training.recipe import grow, train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.span import SPAN
 
-WEIGHTS = Path(__file__).parents[1] / "src" / "accelir_plugins" / "weights"
 PAIRS_SEED = 1
 PAIRS = 9000
 
@@ -63,9 +60,9 @@ def main() -> None:
         source: Source = prepared[family.task.name]
         auxiliary = None
         if isinstance(family.task, Deblur) and family.coarsest is not None:
-            sharp, kernels = prepared[family.task.name].references, blur_kernels(options.data)
+            sharp, blur = prepared[family.task.name].references, kernels(options.data)
             further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if options.again else {}
-            source = ShakePairs(sharp, kernels, family.task, **further)
+            source = ShakePairs(sharp, blur, family.task, **further)
             features, channels = family.coarsest
             auxiliary = KernelNaming(features, channels * job.width, source)
         torch.manual_seed(job.recipe.seed)
@@ -90,7 +87,7 @@ def main() -> None:
             module = module.fused()
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
         seconds = time.time() - started
-        write_provenance(name, job, seconds, score(name, job, options.data), again=options.again)
+        write_provenance(name, job, seconds, scores(shipped(name, job), options.data), again=options.again)
 
 
 def load_shipped(module: nn.Module, name: str) -> None:
@@ -104,41 +101,14 @@ def load_shipped(module: nn.Module, name: str) -> None:
         module.load_state_dict(weights)
 
 
-def blur_kernels(data: Path) -> list[np.ndarray]:
-    """The blur kernels, float32."""
-    with np.load(data / "kernels" / "blur_kernels.npz") as stored:
-        return [stored[name].astype(np.float32) for name in stored.files]
-
-
-def score(name: str, job: Job, data: Path) -> dict[str, float]:
-    """Mean restored RGB-PSNR on Kodak24 from clean inputs and through Pillow's JPEG, by the shipped weights."""
-    task = job.family.task
+def shipped(name: str, job: Job) -> TorchNetwork:
+    """The network as the stored weights make it."""
     module = job.family.build(job.width)
     load_shipped(module, name)
-    network = TorchNetwork(module.fused() if isinstance(module, SPAN) else module, task, name)
-    kernels = blur_kernels(data)
-    qualities = (None, 10, 20, 40) if isinstance(task, Denoise) else (None, 50, 75, 90)
-    sums = dict.fromkeys(qualities, 0.0)
-    files = photographs(data / "bench" / "Kodak24")
-    for number, file in enumerate(files):
-        reference = np.asarray(Image.open(file).convert("RGB"))
-        rng = np.random.default_rng(number)
-        if isinstance(task, Deblur):
-            image = task.degrade_with(reference, kernels[number % len(kernels)], rng)
-        else:
-            image = task.degrade(reference, rng)
-        for quality in qualities:
-            stream = io.BytesIO()
-            if quality is None:
-                stored_image = image
-            else:
-                Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
-                stored_image = np.array(Image.open(stream))
-            sums[quality] += psnr_rgb(network.restore(stored_image), reference) / len(files)
-    return {"clean" if quality is None else f"q{quality}": round(total, 3) for quality, total in sums.items()}
+    return TorchNetwork(module.fused() if isinstance(module, SPAN) else module, job.family.task, name)
 
 
-def write_provenance(name: str, job: Job, seconds: float, scores: dict[str, float], *, again: bool) -> None:
+def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, object], *, again: bool) -> None:
     """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
     path = WEIGHTS / f"{name}.json"
     record: dict[str, object] = {
@@ -152,7 +122,7 @@ def write_provenance(name: str, job: Job, seconds: float, scores: dict[str, floa
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (f" --again --steps {job.recipe.steps}" if again else ""),
         "seconds": round(seconds),
-        "kodak24_psnr_rgb": scores,
+        **scored,
         "licence": "Apache-2.0",
     }
     if again:

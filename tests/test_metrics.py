@@ -1,4 +1,4 @@
-"""SSIM against its definition, window by window."""
+"""PSNR and SSIM against their definitions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accelir.errors import InvalidInputError
-from accelir.metrics import ssim_luma
+from accelir.metrics import psnr_rgb, psnr_y, ssim_luma
 
 
 def by_definition(restored, reference):
@@ -44,3 +44,30 @@ def test_ssim_says_what_it_needs():
         ssim_luma(np.zeros((20, 20), np.uint8), np.zeros((20, 21), np.uint8))
     with pytest.raises(InvalidInputError, match="11 pixels"):
         ssim_luma(np.zeros((10, 20), np.uint8), np.zeros((10, 20), np.uint8))
+
+
+def test_luma_psnr_is_that_of_studio_range():
+    reference = np.full((12, 10, 3), (10, 200, 90), np.uint8)
+    restored = reference + np.array((4, 2, 6), np.uint8)
+    off = (65.481 * 4 + 128.553 * 2 + 24.966 * 6) / 255
+    assert psnr_y(restored, reference) == pytest.approx(20 * np.log10(255 / off), abs=1e-4)
+
+
+def test_the_border_does_not_count():
+    reference = np.zeros((12, 10, 3), np.uint8)
+    restored = reference.copy()
+    restored[2:-2, 2:-2] = 5
+    restored[:2] = 255
+    restored[-2:] = 255
+    restored[:, :2] = restored[:, -2:] = 255
+    assert psnr_rgb(restored, reference, border=2) == pytest.approx(20 * np.log10(255 / 5))
+    assert psnr_y(restored, reference, border=2) == pytest.approx(20 * np.log10(255 / (5 * 219 / 255)))
+
+
+@pytest.mark.parametrize("psnr", [psnr_rgb, psnr_y])
+def test_shapes_and_borders_that_do_not_fit_are_refused(psnr):
+    image = np.zeros((12, 10, 3), np.uint8)
+    with pytest.raises(InvalidInputError, match="one shape"):
+        psnr(image, image[:-1])
+    with pytest.raises(InvalidInputError, match="leaves nothing"):
+        psnr(image, image, border=5)

@@ -228,3 +228,22 @@ def test_smoothing_keeps_constants_and_sums_inside() -> None:
     spike = np.zeros((5, 5, 1), np.float32)
     spike[2, 2] = 16
     assert np.array_equal(smooth_over_blocks(spike)[1:4, 1:4, 0], [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+
+
+def test_a_batch_is_what_its_images_are_one_by_one(monkeypatch):
+    monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 40)
+    net = accelir.network("edsr-x4-f8")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 24, 20, 3)).astype(np.uint8)
+    restored = net.restore_batch(images, dtype=torch.float32)
+    for image, got in zip(images, restored, strict=True):
+        apart = np.abs(got.astype(int) - net.restore(image, dtype=torch.float32))
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.001
+    gray = net.restore_batch([image[:, :, 0] for image in images[:2]])
+    assert [image.shape for image in gray] == [(96, 80), (96, 80)]
+    assert net.restore_batch([]) == []
+
+
+def test_a_batch_of_several_sizes_is_refused():
+    with pytest.raises(InvalidInputError, match="one size"):
+        accelir.network("edsr-x4-f8").restore_batch([PHOTO, PHOTO[:-1]])

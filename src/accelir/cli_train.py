@@ -47,6 +47,7 @@ def train(
         float | None, typer.Option("--learning-rate", help="Its peak, by default 0.001; less to fine-tune.")
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="l1, mse or multiscale.")] = None,
+    optimiser: Annotated[str | None, typer.Option("--optimiser", help="muon (the default) or adam.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of every random choice.")] = 0,
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Crops that are prepared beforehand.")] = 4000,
     held_out: Annotated[
@@ -84,6 +85,7 @@ def train(
                     "patch": patch,
                     "learning_rate": learning_rate,
                     "loss": loss,
+                    "optimiser": optimiser,
                     "seed": seed,
                 },
                 codecs=codec or ["jpeg"],

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 
-__all__ = ["psnr_rgb", "ssim_luma"]
+__all__ = ["psnr_rgb", "psnr_y", "ssim_luma"]
 
 LUMA = (0.299, 0.587, 0.114)
 """What R, G and B add to Y (ITU-R BT.601, full range)."""
@@ -25,15 +25,34 @@ def psnr_rgb(restored: ImageArray, reference: ImageArray, border: int = 0) -> fl
     Raises:
         InvalidInputError: The shapes differ, or the border leaves no pixel.
     """
+    return _psnr(restored.astype(np.float64), reference.astype(np.float64), border)
+
+
+def psnr_y(restored: ImageArray, reference: ImageArray, border: int = 0) -> float:
+    """PSNR in dB of the luma of studio range, as publications of super-resolution state it.
+
+    Y is 16 to 235 (ITU-R BT.601, MATLAB's ``rgb2ycbcr``), unrounded; the peak counts as 255.
+
+    Args:
+        restored: uint8 (H, W, 3) or (H, W).
+        reference: The same shape.
+        border: Pixels left out at each edge; publications leave out as many as the scale.
+
+    Raises:
+        InvalidInputError: The shapes differ, or the border leaves no pixel.
+    """
+    studio = 219 / 255
+    return _psnr(_luma(restored) * studio, _luma(reference) * studio, border)
+
+
+def _psnr(restored: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], border: int) -> float:
     if restored.shape != reference.shape:
         raise InvalidInputError(f"PSNR needs two images of one shape; got {restored.shape} and {reference.shape}.")
-    if not 0 <= 2 * border < min(restored.shape[:2]):
-        raise InvalidInputError(
-            f"A border of {border} leaves nothing of {restored.shape[1]}x{restored.shape[0]} pixels."
-        )
-    inner = (slice(border, restored.shape[0] - border), slice(border, restored.shape[1] - border))
-    difference = restored[inner].astype(np.float64) - reference[inner].astype(np.float64)
-    mean = float(np.mean(difference**2))
+    height, width = restored.shape[:2]
+    if not 0 <= 2 * border < min(height, width):
+        raise InvalidInputError(f"A border of {border} leaves nothing of {width}x{height} pixels.")
+    inner = (slice(border, height - border), slice(border, width - border))
+    mean = float(np.mean((restored[inner] - reference[inner]) ** 2))
     return float("inf") if mean == 0 else float(10 * np.log10(255**2 / mean))
 
 

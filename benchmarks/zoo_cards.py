@@ -1,0 +1,232 @@
+"""Write docs/zoo.md and its plot from the records beside the weights: python benchmarks/zoo_cards.py [--check].
+
+Times come from benchmarks/results/restore_speed.json. The plot needs matplotlib: ``pip install --group plots``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import accelir
+from accelir.network import IRNetwork
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "zoo.md"
+PLOT = ROOT / "docs" / "pictures" / "zoo.svg"
+SPEED = ROOT / "benchmarks" / "results" / "restore_speed.json"
+WEIGHTS = ROOT / "src" / "accelir_plugins" / "weights"
+
+TASKS = {
+    "sr-x4": ("Super-resolution by 4", ("clean", "q50", "q75", "q90")),
+    "sr-x2": ("Super-resolution by 2", ("clean", "q50", "q75", "q90")),
+    "denoise-s25": ("Noise of sigma 25", ("clean", "q10", "q20", "q40")),
+    "denoise-s0to55": ("Noise up to sigma 55", ("clean", "q10", "q20", "q40")),
+    "deblur": ("Camera shake", ("clean", "q50", "q75", "q90")),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the literature states for a network of this kind.
+
+    Attributes:
+        psnr: In dB: of Set5's luma for super-resolution, of Kodak24's RGB for noise.
+        of: Which network, and where it says so.
+    """
+
+    psnr: float
+    of: str
+
+
+PUBLISHED = {
+    "edsr-x4-f64": Published(32.09, "EDSR baseline of 16 blocks (Lim et al. 2017)"),
+    "fsrcnn-x4-f56": Published(30.71, "FSRCNN (Dong et al. 2016, as Ahn et al. 2018 state it)"),
+    "carn-x4-f64": Published(31.92, "CARN-M (Ahn et al. 2018)"),
+    "span-x4-f48": Published(32.20, "SPAN (Wan et al. 2024)"),
+    "swinir-x4-f60": Published(32.44, "lightweight SwinIR (Liang et al. 2021)"),
+    "edsr-x2-f64": Published(37.99, "EDSR baseline of 16 blocks (Lim et al. 2017)"),
+    "dncnn-s25-f64": Published(32.48, "colour DnCNN of 20 layers (as Zamir et al. 2022 state it)"),
+    "restormer-s25-f24": Published(33.04, "Restormer of 26 million parameters (Zamir et al. 2022)"),
+}
+
+HEAD = """# The zoo
+
+<!-- Written by benchmarks/zoo_cards.py from the records beside the weights; edit that. -->
+
+Every network that ships: how large, how fast, how well it restores. PSNR is in dB over RGB, mean of Kodak24, of clean
+inputs and of inputs stored by Pillow's JPEG at the quality in the column's name; *input* is the clean input itself,
+which for super-resolution is enlarged by Pillow's bicubic. MACs are multiply-accumulates for a megapixel of output.
+Milliseconds are for a megapixel of output too, by `restore()` on {machine}.
+Weights are {megabytes:.1f} MB in all, in half precision, under {licence}.
+
+![PSNR over multiply-accumulates](pictures/zoo.svg)
+
+"""
+
+TRAINED = """
+## How they were trained
+
+On photographs of open licences, none of which is in any set reported on. A quarter of the inputs stay clean, the others
+go through a JPEG of random quality and manner, so that no encoder is favoured.
+`python benchmarks/train_zoo.py DATA NAME` trains one as the table says; `accelir train` is the same recipe for
+photographs of yours.
+
+| network | steps | batch x side | loss | optimiser | started from | minutes | data |
+|---|---|---|---|---|---|---|---|
+"""
+
+GAP = """
+## Against the literature
+
+From clean inputs. The published networks saw clean inputs only, 800 photographs or more, and days on a GPU; ours see
+compressed inputs too, and minutes on two cores. What would close the gap, in this order: more steps, more photographs,
+the published depth (EDSR has half of its blocks here, DnCNN 12 of 20 layers), and clean inputs alone.
+
+| network | measure | here | published | gap | of |
+|---|---|---|---|---|---|
+"""
+
+
+def main(check: Annotated[bool, typer.Option(help="Only tell whether the page is up to date.")] = False) -> None:
+    records = [json.loads(path.read_text()) for path in sorted(WEIGHTS.glob("*.json"))]
+    fresh = page(records)
+    if check:
+        raise typer.Exit(int(not PAGE.exists() or fresh != PAGE.read_text()))
+    PAGE.write_text(fresh)
+    draw(records)
+
+
+def page(records: list[dict[str, Any]]) -> str:
+    """The whole page."""
+    speed = json.loads(SPEED.read_text()) if SPEED.exists() else {"records": [], "settings": {}}
+    times = {record["network"]: record["milliseconds_per_megapixel"] for record in speed["records"]}
+    text = HEAD.format(
+        machine=_machine(speed["settings"]),
+        megabytes=sum(path.stat().st_size for path in WEIGHTS.glob("*.safetensors")) / 1e6,
+        licence=" and ".join(sorted({record["licence"] for record in records})),
+    )
+    for task, (title, columns) in TASKS.items():
+        members = [record for record in records if record["task"] == task]
+        if members:
+            text += f"## {title}\n\n" + "\n".join(_table(members, columns, times)) + "\n\n"
+    text += GAP.lstrip("\n") + "\n".join(_gaps(records)) + "\n"
+    text += TRAINED + "\n".join(_trainings(records)) + "\n"
+    return text
+
+
+def _table(members: list[dict[str, Any]], columns: tuple[str, ...], times: dict[str, float]) -> Iterator[str]:
+    set5 = any("set5_psnr_y" in record for record in members)
+    names = ["network", "parameters", "GMACs", "ms", "input", *columns, *(["Set5 Y, clean"] if set5 else [])]
+    yield f"| {' | '.join(names)} |"
+    yield "|---" * len(names) + "|"
+    for record in sorted(members, key=_order):
+        name, scores = record["name"], record["kodak24_psnr_rgb"]
+        params, macs = cost(accelir.network(name))
+        cells = [f"`{name}`", f"{params:,}", f"{macs / 1e9:.3g}", f"{times[name]:.0f}" if name in times else ""]
+        cells += [f"{scores[key]:.2f}" for key in ("untouched", *columns)]
+        cells += [f"{record['set5_psnr_y']['clean']:.2f}"] if set5 else []
+        yield f"| {' | '.join(cells)} |"
+
+
+def _gaps(records: list[dict[str, Any]]) -> Iterator[str]:
+    for record in sorted(records, key=_order):
+        known = PUBLISHED.get(record["name"])
+        if known is None:
+            continue
+        luma = record.get("set5_psnr_y")
+        measure, here = ("Set5 Y", luma["clean"]) if luma else ("Kodak24 RGB", record["kodak24_psnr_rgb"]["clean"])
+        cells = [
+            f"`{record['name']}`",
+            measure,
+            f"{here:.2f}",
+            f"{known.psnr:.2f}",
+            f"{here - known.psnr:+.2f}",
+            known.of,
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _trainings(records: list[dict[str, Any]]) -> Iterator[str]:
+    for record in sorted(records, key=_order):
+        for stage in reversed(list(_stages(record))):
+            recipe = stage["recipe"]
+            cells = [
+                f"`{record['name']}`",
+                f"{recipe['steps']:,}",
+                f"{recipe['batch']} x {recipe['patch']}",
+                recipe["loss"],
+            ]
+            cells += [recipe.get("optimiser", "adam"), _start(stage), f"{stage['seconds'] / 60:.0f}"]
+            cells += [stage["data"].partition(";")[0]]
+            yield f"| {' | '.join(cells)} |"
+
+
+def _stages(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield record
+    if "continues" in record:
+        yield from _stages(record["continues"])
+
+
+def _start(stage: dict[str, Any]) -> str:
+    return "itself" if "continues" in stage else (stage["grown_from"] or "")
+
+
+def _order(record: dict[str, Any]) -> tuple[int, str, int]:
+    return list(TASKS).index(record["task"]), record["name"].rsplit("-f", 1)[0], record["width"]
+
+
+def _machine(settings: dict[str, Any]) -> str:
+    known = settings.get("machine")
+    if not known:
+        return "a machine that has not been measured yet"
+    return f"{known['processors']} {known['architecture']} cores in {known['bfloat16'].removeprefix('torch.')}"
+
+
+def cost(network: IRNetwork) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for a megapixel of output."""
+    side = 960 // network.task.scale
+    found = network.cost(side, side)
+    return found.params, round(found.macs * 1e6 / 960**2)
+
+
+def draw(records: list[dict[str, Any]]) -> None:
+    """The plot: a panel for each task of several networks, a line for each family."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.hashsalt": "accelir", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter
+
+    shown = {"sr-x4": "q75", "denoise-s25": "q20", "deblur": "q75"}
+    figure, panels = pyplot.subplots(1, len(shown), figsize=(11, 3.8), layout="constrained")
+    for panel, (task, quality) in zip(panels, shown.items(), strict=True):
+        families: dict[str, list[dict[str, Any]]] = {}
+        for record in sorted(records, key=_order):
+            if record["task"] == task:
+                families.setdefault(record["name"].rsplit("-f", 1)[0], []).append(record)
+        for family, members in families.items():
+            flops = [2 * cost(accelir.network(record["name"]))[1] / 1e9 for record in members]
+            scores = [record["kodak24_psnr_rgb"][quality] for record in members]
+            panel.plot(flops, scores, "o-", markersize=4, label=family)
+            for x, y, record in zip(flops, scores, members, strict=True):
+                panel.annotate(f"f{record['width']}", (x, y), (3, -9), textcoords="offset points", fontsize=7)
+        panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_title(f"{TASKS[task][0]}, JPEG of quality {quality[1:]}")
+        panel.set_xlabel("GFLOPs for a megapixel of output")
+        panel.grid(alpha=0.25, which="both")
+        panel.spines["right"].set_visible(False)
+        panel.legend(frameon=False, loc="lower right")
+    panels[0].set_ylabel("PSNR of Kodak24 in dB (RGB)")
+    figure.savefig(PLOT, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    typer.run(main)
