@@ -270,13 +270,27 @@ def test_levels_are_the_optimum_of_brute_force():
         places = rng.choice(np.arange(start, 16), 4, replace=False)
         block[0, ZIGZAG[places]] = rng.normal(0, 40, 4)
         dc_step, step, lagrangian = 17, 23, float(rng.uniform(1, 60))
-        error, bits, some = quantise.optimise(block, 0, kind, context, dc_step, step, lagrangian, costs, levels, ways)
+        weights = np.exp(rng.normal(0, 0.7, 16)).astype(np.float32)
+        counts = np.full(16, weights[0]) if kind == quantise.COARSE_DC else weights[ZIGZAG]
+        error, bits, some = quantise.optimise(
+            block, 0, kind, context, dc_step, step, lagrangian, costs, weights, levels, ways
+        )
         steps = np.where(np.arange(16) == 0, dc_step, step)
         scan = block[0, ZIGZAG].astype(float)
 
-        def cost_of(chosen, scan=scan, steps=steps, kind=kind, context=context, share=share, lagrangian=lagrangian):
+        def cost_of(
+            chosen,
+            scan=scan,
+            steps=steps,
+            kind=kind,
+            context=context,
+            share=share,
+            lagrangian=lagrangian,
+            counts=counts,
+        ):
             start = int(kind == quantise.SQUARE)
-            miss, bits = ((scan - chosen * steps)[start:] ** 2).sum() * share, bits_of(chosen, start, kind, context)
+            miss = (counts * (scan - chosen * steps) ** 2)[start:].sum() * share
+            bits = bits_of(chosen, start, kind, context)
             return miss, bits, miss + lagrangian * bits
 
         nearest = np.rint(np.abs(scan) / steps).astype(int)

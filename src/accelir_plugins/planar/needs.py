@@ -29,6 +29,9 @@ Steps = npt.NDArray[np.float32]
 FARTHEST = 1.5
 """Octaves by which the step of a block may differ from the mean: beyond, no model of its error holds."""
 
+FARTHEST_WEIGHT = 32.0
+"""By which factor the weight of a coefficient may differ from the mean of its block."""
+
 _TINY = np.float32(1e-12)
 
 
@@ -116,14 +119,37 @@ class Needs:
         """
         if self._relative is None:
             return np.zeros(block_grid(self._image, self._block), np.float32)
-        significant = self._significance(np.float32(step)) * self._counts
-        weight = significant * self._norms
-        needed = (self._relative * weight).sum(axis=2) / weight.sum(axis=2)
-        logs = -0.5 * np.log2(needed)
-        share = significant.sum(axis=2)
+        logs = -0.5 * np.log2(self._needed(step))
+        share = (self._significance(np.float32(step)) * self._counts).sum(axis=2)
         for _ in range(2):
             logs = np.clip(logs - (logs * share).sum() / share.sum(), -FARTHEST, FARTHEST)
         return logs.astype(np.float32)
+
+    def weights(self, step: float) -> npt.NDArray[np.float32] | None:
+        """What squared error counts in each coefficient of 4x4 blocks, on average 1 over those of a block not lost.
+
+        Args:
+            step: As for `offsets`.
+
+        Returns:
+            float32 (rows, columns, 2, 16), row-major, of luma and of chroma; None where all are 1.
+        """
+        if self._relative is None:
+            return None
+        rows, columns, count = self._relative.shape
+        relative = self._relative / self._needed(step)[:, :, None]
+        # Two frequencies of the 8x8 DCT are one of the 4x4, either way.
+        bands = (
+            relative.reshape(rows, columns, count // 64, 4, 2, 4, 2).mean(axis=(4, 6)).reshape(rows, columns, -1, 16)
+        )
+        chroma = bands[:, :, 1:].mean(axis=2) if count > 64 else np.ones((rows, columns, 16), np.float32)
+        return np.clip(np.stack([bands[:, :, 0], chroma], axis=2), 1 / FARTHEST_WEIGHT, FARTHEST_WEIGHT)
+
+    def _needed(self, step: float) -> npt.NDArray[np.float32]:
+        """What squared error counts on average over the coefficients of a block not lost: float32 (rows, columns)."""
+        assert self._relative is not None
+        weight = self._significance(np.float32(step)) * self._counts * self._norms
+        return np.asarray((self._relative * weight).sum(axis=2) / weight.sum(axis=2), np.float32)
 
     def bits(self, log_steps: Steps) -> npt.NDArray[np.float32]:
         """About how many bits blocks take, relative to each other: float32 (rows, columns), above 0."""

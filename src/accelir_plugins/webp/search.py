@@ -1,4 +1,7 @@
-"""All macroblocks, one after another as they are coded."""
+"""All macroblocks, one after another as they are coded.
+
+Chroma comes first, since none of it depends on luma, so that luma can take back some of what chroma lost.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir_plugins.compiled import compiled
+from accelir_plugins.planar.planes import LUMA_FOR_CHROMA
 from accelir_plugins.webp.macroblock import (
     FINE_MODES,
     Modes,
@@ -17,13 +21,21 @@ from accelir_plugins.webp.macroblock import (
 )
 from accelir_plugins.webp.predict import bordered
 from accelir_plugins.webp.quantise import Costs
+from accelir_plugins.ycbcr import doubled
 
 __all__ = ["search"]
 
 Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 # A macroblock without levels that has less error than so many bits are worth is not looked at more closely.
 _FLAT = 6.0
+
+# Which part of the error of chroma luma takes back of what it could: what is more takes more bits than it is worth.
+_TAKEN_BACK = 0.6
+
+# What luma takes back, in samples of the limited range.
+_LUMA_FOR_CHROMA = np.float32(_TAKEN_BACK * 219 / 224) * LUMA_FOR_CHROMA
 
 
 def search(
@@ -32,6 +44,7 @@ def search(
     segments: Bytes,
     steps: npt.NDArray[np.int64],
     lagrangians: npt.NDArray[np.float64],
+    weights: Floats,
     costs: Costs,
     room: float,
 ) -> tuple[Modes, Bytes, Bytes]:
@@ -43,6 +56,8 @@ def search(
         segments: uint8 (rows, columns): 0 to 3.
         steps: int64 (4, 6), by segment: of luma's DC and AC, of the DC and AC of luma's DC, of chroma's DC and AC.
         lagrangians: float64 (rows, columns): squared error of samples that is worth a bit, above 0.
+        weights: float32 (rows, columns, 2, 16): what squared error of the coefficients of 4x4 blocks counts, row-major,
+            of luma and of chroma.
         costs: See `quantise.costs_of`.
         room: Bits that the modes of one macroblock's 4x4 blocks may take.
 
@@ -75,44 +90,85 @@ def search(
         fine_modes=np.zeros(16, np.int64),
         nonzero=np.zeros(8, np.int64),
     )
-    _search(luma, chroma, segments, steps, lagrangians, costs, room, modes, decoded, halves, work)
+    _search_chroma(chroma, segments, steps, lagrangians, weights, costs, modes, halves, work)
+    lost = chroma - halves[:, 1:, 1:].astype(np.float32)
+    back = doubled(_LUMA_FOR_CHROMA[0] * lost[0] + _LUMA_FOR_CHROMA[1] * lost[1], *luma.shape)
+    back += luma
+    wanted = np.clip(back, 0, 255, out=back)
+    _search_luma(wanted, segments, steps, lagrangians, weights, costs, room, modes, decoded, work)
     return modes, decoded, halves
 
 
 @compiled
-def _search(
-    luma: Bytes,
+def _search_chroma(
     chroma: Bytes,
     segments: Bytes,
     steps: npt.NDArray[np.int64],
     lagrangians: npt.NDArray[np.float64],
+    weights: Floats,
     costs: Costs,
-    room: float,
     modes: Modes,
-    decoded: Bytes,
     halves: Bytes,
     work: Work,
 ) -> None:
     rows, columns = segments.shape
-    # Whether the neighbours' blocks have levels other than 0: four of luma, two of Cb, two of Cr, DC of luma.
+    # Whether the neighbours' blocks have levels other than 0: two of Cb and two of Cr, behind four of luma.
+    above = np.zeros((columns, 9), np.int64)
+    left = np.zeros(9, np.int64)
+    for row in range(rows):
+        left[:] = 0
+        for column in range(columns):
+            modes.bits[row, column] = code_chroma(
+                row, column, steps[segments[row, column]], lagrangians[row, column], costs, weights[row, column, 1],
+                chroma, modes, halves, above[column], left, work,
+            )  # fmt: skip
+
+
+@compiled
+def _search_luma(
+    luma: Floats,
+    segments: Bytes,
+    steps: npt.NDArray[np.int64],
+    lagrangians: npt.NDArray[np.float64],
+    weights: Floats,
+    costs: Costs,
+    room: float,
+    modes: Modes,
+    decoded: Bytes,
+    work: Work,
+) -> None:
+    rows, columns = segments.shape
+    # Whether the neighbours' blocks have levels other than 0: four of luma, four of chroma, DC of luma.
     above = np.zeros((columns, 9), np.int64)
     left = np.zeros(9, np.int64)
     for row in range(rows):
         left[:] = 0
         for column in range(columns):
             lagrangian = lagrangians[row, column]
-            own = steps[segments[row, column]]
+            own, counts = steps[segments[row, column]], weights[row, column, 0]
             for block in range(16):
                 for at in range(16):
                     y, x = 16 * row + block // 4 * 4 + at // 4, 16 * column + block % 4 * 4 + at % 4
                     work.tile[block, at] = luma[y, x]
             mode, error, bits, some = choose_square(
-                row, column, own, lagrangian, costs, decoded, above[column], left, work
+                row, column, own, lagrangian, costs, counts, decoded, above[column], left, work
             )
             cost, fine = error + lagrangian * bits, False
             if some or error > _FLAT * lagrangian:
                 fine, fine_bits = choose_fine(
-                    row, column, own, lagrangian, costs, room, cost, modes, decoded, above[column], left, work
+                    row,
+                    column,
+                    own,
+                    lagrangian,
+                    costs,
+                    counts,
+                    room,
+                    cost,
+                    modes,
+                    decoded,
+                    above[column],
+                    left,
+                    work,
                 )
             if fine:
                 bits = fine_bits
@@ -126,8 +182,7 @@ def _search(
                     modes.fine[4 * row + block // 4 + 1, 4 * column + block % 4 + 1] = mode
                 _copy(work.square_levels, modes.levels[row, column])
                 rebuild(row, column, own, mode, decoded, above[column], left, work)
-            bits += code_chroma(row, column, own, lagrangian, costs, chroma, modes, halves, above[column], left, work)
-            modes.bits[row, column] = bits
+            modes.bits[row, column] += bits
 
 
 @compiled
