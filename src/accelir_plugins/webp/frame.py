@@ -34,11 +34,13 @@ Events = npt.NDArray[np.uint16]
 # How much finer chroma is quantised: it counts more than luma in R, G and B.
 _CHROMA_FINER = 2
 
-# Macroblocks from which on probabilities are learnt from a sample of rows, and which rows.
+# Macroblocks from which on probabilities are learnt from a sample of rows, and which rows; else how often from all.
 _MANY = 4096
 _PERIOD, _SAMPLED = 16, 2
-# How often they are learnt where there are fewer.
 _PASSES = 2
+
+# How many modes of a 4x4 block are tried in earnest, and where there are many macroblocks.
+_TRIED, _TRIED_OF_MANY = 4, 2
 
 # The size of the first partition is a number of 19 bits.
 _LARGEST_FIRST = 2**19 - 1
@@ -103,18 +105,21 @@ def encode(
     if weights is None:
         weights = np.ones((*indices.shape, 2, 16), np.float32)
     probabilities = COEFFICIENT_PROBABILITIES
+    tried = _TRIED if indices.size <= _MANY else _TRIED_OF_MANY
     if indices.size > _MANY:
         kept = np.flatnonzero(np.arange(len(indices)) % _PERIOD < _SAMPLED)
         sample = search(
             _rows(whole, kept, 16), np.stack([_rows(half, kept, 8) for half in halves]), segments[kept], steps,
-            lagrangians[kept], weights[kept], costs_of(probabilities), room,
+            lagrangians[kept], weights[kept], costs_of(probabilities), room, tried,
         )  # fmt: skip
         probabilities, _ = best_probabilities(note_levels(sample[0])[0])
     else:
         for _ in range(_PASSES):
-            sample = search(whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room)
+            sample = search(whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room, tried)
             probabilities, _ = best_probabilities(note_levels(sample[0])[0])
-    modes, decoded, _ = search(whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room)
+    modes, decoded, _ = search(
+        whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room, tried
+    )
     events, some = note_levels(modes)
     probabilities, told = best_probabilities(events)
     skipped = int(np.clip(np.rint(256 * some.mean()), 1, 255))

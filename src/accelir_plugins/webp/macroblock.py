@@ -41,9 +41,6 @@ FINE_MODES = 4
 CHROMA_WEIGHT = 2.5
 """What squared error of chroma counts, relative to luma: about as much as it makes in R, G and B."""
 
-# How many modes of a 4x4 block are tried in earnest.
-_TRIED = 4
-
 
 class Modes(NamedTuple):
     """What is chosen for each macroblock.
@@ -212,6 +209,7 @@ def choose_fine(
     costs: Costs,
     weights: Floats,
     room: float,
+    tried: int,
     limit: float,
     modes: Modes,
     decoded: Bytes,
@@ -249,7 +247,7 @@ def choose_fine(
             work.costs[mode] += np.float32(worth) * mode_costs[mode]
         context = work.nonzero[block % 4] + work.nonzero[4 + block // 4]
         best, least = 0, np.inf
-        for _ in range(_TRIED):
+        for _ in range(tried):
             mode = 0
             for other in range(1, MODES):
                 if work.costs[other] < work.costs[mode]:

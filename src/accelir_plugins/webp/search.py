@@ -47,6 +47,7 @@ def search(
     weights: Floats,
     costs: Costs,
     room: float,
+    tried: int,
 ) -> tuple[Modes, Bytes, Bytes]:
     """Choose for all macroblocks.
 
@@ -60,6 +61,7 @@ def search(
             of luma and of chroma.
         costs: See `quantise.costs_of`.
         room: Bits that the modes of one macroblock's 4x4 blocks may take.
+        tried: How many modes of a 4x4 block are tried in earnest.
 
     Returns:
         The modes, and the samples that decoders make before their filter, with borders: uint8 (16 rows + 1, 16
@@ -95,7 +97,7 @@ def search(
     back = doubled(_LUMA_FOR_CHROMA[0] * lost[0] + _LUMA_FOR_CHROMA[1] * lost[1], *luma.shape)
     back += luma
     wanted = np.clip(back, 0, 255, out=back)
-    _search_luma(wanted, segments, steps, lagrangians, weights, costs, room, modes, decoded, work)
+    _search_luma(wanted, segments, steps, lagrangians, weights, costs, room, tried, modes, decoded, work)
     return modes, decoded, halves
 
 
@@ -133,6 +135,7 @@ def _search_luma(
     weights: Floats,
     costs: Costs,
     room: float,
+    tried: int,
     modes: Modes,
     decoded: Bytes,
     work: Work,
@@ -156,20 +159,9 @@ def _search_luma(
             cost, fine = error + lagrangian * bits, False
             if some or error > _FLAT * lagrangian:
                 fine, fine_bits = choose_fine(
-                    row,
-                    column,
-                    own,
-                    lagrangian,
-                    costs,
-                    counts,
-                    room,
-                    cost,
-                    modes,
-                    decoded,
-                    above[column],
-                    left,
+                    row, column, own, lagrangian, costs, counts, room, tried, cost, modes, decoded, above[column], left,
                     work,
-                )
+                )  # fmt: skip
             if fine:
                 bits = fine_bits
                 modes.square[row, column] = FINE_MODES
