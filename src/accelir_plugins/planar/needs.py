@@ -52,6 +52,21 @@ def _norms() -> npt.NDArray[np.float32]:
 _NORMS = _norms()
 
 
+def _fold() -> npt.NDArray[np.float32]:
+    """From 64 frequencies of Y, Cb and Cr each to the means by 16, of luma and of chroma: (192, 32).
+
+    Two frequencies of the 8x8 DCT are one of the 4x4, either way.
+    """
+    half = np.kron(np.eye(4), np.ones((2, 1))) / 2
+    fold = np.zeros((192, 32))
+    fold[:64, :16] = fold[64:128, 16:] = fold[128:, 16:] = np.kron(half, half)
+    fold[64:, 16:] /= 2
+    return fold.astype(np.float32)
+
+
+_FOLD = _fold()
+
+
 def project(gradient: npt.NDArray[np.float32], block: int) -> npt.NDArray[np.float32]:
     """From a gradient of the decoded samples to one of the DCT coefficients of a block.
 
@@ -136,14 +151,11 @@ class Needs:
         """
         if self._relative is None:
             return None
-        rows, columns, count = self._relative.shape
-        relative = self._relative / self._needed(step)[:, :, None]
-        # Two frequencies of the 8x8 DCT are one of the 4x4, either way.
-        bands = (
-            relative.reshape(rows, columns, count // 64, 4, 2, 4, 2).mean(axis=(4, 6)).reshape(rows, columns, -1, 16)
-        )
-        chroma = bands[:, :, 1:].mean(axis=2) if count > 64 else np.ones((rows, columns, 16), np.float32)
-        return np.clip(np.stack([bands[:, :, 0], chroma], axis=2), 1 / FARTHEST_WEIGHT, FARTHEST_WEIGHT)
+        count = self._relative.shape[2]
+        bands = self._relative @ _FOLD[:count] / self._needed(step)[:, :, None]
+        if count == 64:
+            bands[:, :, 16:] = 1
+        return np.clip(bands, 1 / FARTHEST_WEIGHT, FARTHEST_WEIGHT).reshape(*bands.shape[:2], 2, 16)
 
     def _needed(self, step: float) -> npt.NDArray[np.float32]:
         """What squared error counts on average over the coefficients of a block not lost: float32 (rows, columns)."""
