@@ -105,6 +105,21 @@ def test_no_sensitivity_is_the_same_step_for_all():
     assert np.array_equal(Needs(image, None, 16, 1.0).offsets(10.0), np.zeros((3, 4)))
 
 
+def test_frequencies_weigh_what_the_network_needs_of_them():
+    """One for the average of a block, whatever the block's own need; no sensitivity, no weights."""
+    image = np.random.default_rng(2).integers(0, 256, (32, 48, 3)).astype(np.uint8)
+    assert Needs(image, None, 16, 1.0).weights(4.0) is None
+    needed = np.ones((2, 3, 3, 8, 8), np.float32)
+    needed[:, :, 0, :4, :4] = 16
+    needed[1] *= 7
+    told = {trust: Needs(image, needed.reshape(2, 3, 192), 16, trust).weights(4.0) for trust in (0.5, 1.0)}
+    luma = told[1.0][:, :, 0].reshape(2, 3, 4, 4)
+    assert luma[..., :2, :2] == pytest.approx(16 * luma[..., 2:, :2], rel=1e-4)
+    assert told[0.5][:, :, 0, 0] == pytest.approx(4 * told[0.5][:, :, 0, 15], rel=1e-4)
+    assert luma.mean(axis=(2, 3)) == pytest.approx(np.full((2, 3), luma.mean()), rel=0.05)
+    assert Needs(image[:, :, 0].copy(), needed[:, :, 0].reshape(2, 3, 64), 16, 1.0).weights(4.0).shape == (2, 3, 2, 16)
+
+
 def test_bits_are_more_where_there_is_more_and_where_steps_are_finer():
     image = np.zeros((32, 32, 3), np.uint8)
     image[:, 16:] = np.random.default_rng(0).integers(0, 256, (32, 16, 3))

@@ -18,8 +18,8 @@ from PIL import Image, ImageCms
 from accelir.errors import CodecError, InvalidInputError
 from accelir.metadata import Metadata
 from accelir.testing import codec_checks, picture
-from accelir_plugins.planar.planes import to_planes
-from accelir_plugins.webp import WebpCodec, quantise, segments, transform
+from accelir_plugins.planar.planes import LUMA_FOR_CHROMA, to_planes
+from accelir_plugins.webp import WebpCodec, container, quantise, segments, transform
 from accelir_plugins.webp.codec import _LOG_STEPS
 from accelir_plugins.webp.coder import FIXED, code
 from accelir_plugins.webp.frame import encode
@@ -270,13 +270,27 @@ def test_levels_are_the_optimum_of_brute_force():
         places = rng.choice(np.arange(start, 16), 4, replace=False)
         block[0, ZIGZAG[places]] = rng.normal(0, 40, 4)
         dc_step, step, lagrangian = 17, 23, float(rng.uniform(1, 60))
-        error, bits, some = quantise.optimise(block, 0, kind, context, dc_step, step, lagrangian, costs, levels, ways)
+        weights = np.exp(rng.normal(0, 0.7, 16)).astype(np.float32)
+        counts = np.full(16, weights[0]) if kind == quantise.COARSE_DC else weights[ZIGZAG]
+        error, bits, some = quantise.optimise(
+            block, 0, kind, context, dc_step, step, lagrangian, costs, weights, levels, ways
+        )
         steps = np.where(np.arange(16) == 0, dc_step, step)
         scan = block[0, ZIGZAG].astype(float)
 
-        def cost_of(chosen, scan=scan, steps=steps, kind=kind, context=context, share=share, lagrangian=lagrangian):
+        def cost_of(
+            chosen,
+            scan=scan,
+            steps=steps,
+            kind=kind,
+            context=context,
+            share=share,
+            lagrangian=lagrangian,
+            counts=counts,
+        ):
             start = int(kind == quantise.SQUARE)
-            miss, bits = ((scan - chosen * steps)[start:] ** 2).sum() * share, bits_of(chosen, start, kind, context)
+            miss = (counts * (scan - chosen * steps) ** 2)[start:].sum() * share
+            bits = bits_of(chosen, start, kind, context)
             return miss, bits, miss + lagrangian * bits
 
         nearest = np.rint(np.abs(scan) / steps).astype(int)
@@ -358,6 +372,33 @@ def test_a_sensitive_half_gets_the_quality(photo):
     left_error, right_error = (squared_error_per_block(decoded, photo) for decoded in (left, right))
     assert left_error[:, :8].sum() < 0.5 * right_error[:, :8].sum()
     assert right_error[:, 8:].sum() < 0.5 * left_error[:, 8:].sum()
+
+
+def test_frequencies_that_are_needed_err_less(photo):
+    """At about the same size, the lower half of the frequencies of luma against the higher one."""
+    codec, grey = WebpCodec(), photo.mean(axis=2)
+    sensitivity = np.ones((12, 16, 3, 8, 8), np.float32)
+    errors, sizes = [], []
+    for low, high in ((9, 1), (1, 9)):
+        sensitivity[:, :, 0] = high
+        sensitivity[:, :, 0, :4, :4] = low
+        data = codec.encode(photo, 12, sensitivity=sensitivity.reshape(12, 16, 192)).data
+        error = np.abs(np.fft.fft2(codec.decode(data).mean(axis=2) - grey)) ** 2
+        is_low = np.add.outer(np.abs(np.fft.fftfreq(192)), np.abs(np.fft.fftfreq(256))) < 0.25
+        errors.append(error[is_low].sum() / error[~is_low].sum())
+        sizes.append(len(data))
+    assert errors[0] < 0.8 * errors[1]
+    assert 0.7 < sizes[0] / sizes[1] < 1.4
+
+
+def test_luma_takes_back_what_chroma_lost(photo):
+    """Chroma that comes out too high or low is made up for, in part: R, G and B err less than by luma as it was."""
+    planes = to_planes(photo, "limited", "sharp")
+    frame = encode(planes.luma, planes.chroma, np.full((12, 16), 20), np.full((12, 16), 20.0))
+    made = np.asarray(Image.open(io.BytesIO(container.wrap(frame.data))).convert("YCbCr"), float)
+    lost = np.asarray(Image.fromarray(photo).convert("YCbCr"), float) - made
+    back = lost[..., 1:] @ LUMA_FOR_CHROMA
+    assert np.corrcoef(-lost[..., 0].ravel(), back.ravel())[0, 1] > 0.1
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])

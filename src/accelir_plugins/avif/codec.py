@@ -18,7 +18,7 @@ from accelir_plugins.avif import encoder
 from accelir_plugins.avif.plan import even_plan, plan
 from accelir_plugins.avif.survey import SIDE, Survey, survey
 from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared
-from accelir_plugins.planar.needs import Steps
+from accelir_plugins.planar.needs import Needs, Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.ycbcr import TO_RGB
 
@@ -96,7 +96,7 @@ class AvifCodec(PlanarCodec):
         pixels = _repeated(planes)
         return AvifPlanes(image, _luma(pixels), planes.chroma, "full", pixels)
 
-    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
+    def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """See `PlanarCodec.picture`."""
         if not isinstance(planes, AvifPlanes):
             planes = self.planes(planes.image)

@@ -17,7 +17,7 @@ from accelir_plugins.heic import hevc
 from accelir_plugins.heic.planes import repeated_planes
 from accelir_plugins.heic.tiles import tiled
 from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared
-from accelir_plugins.planar.needs import Steps
+from accelir_plugins.planar.needs import Needs, Steps
 from accelir_plugins.planar.planes import Planes, Range
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class HeicCodec(PlanarCodec):
         """Other decoders double chroma by a filter; libheif repeats it."""
         return repeated_planes(image, self.options.chroma)
 
-    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
+    def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """See `PlanarCodec.picture`."""
         if self.options.layout == "tiles":
             return Picture(*tiled(planes.image, log_steps, self.options.chroma_offset, _pillow_heif()))

@@ -80,13 +80,14 @@ class PlanarCodec(Codec):
     options: PlanarOptions
 
     @abstractmethod
-    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
+    def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """Write a file without metadata.
 
         Args:
             planes: What to write.
             log_steps: float32 (rows, columns): the log2 of the step wanted for each block. As one number is added to
                 all, the size moves by small steps in one direction.
+            needs: What the network needs, for engines that weigh coefficients; None for plain squared error.
         """
 
     def planes(self, image: ImageArray) -> Planes:
@@ -171,7 +172,7 @@ class PlanarPrepared(Prepared):
         level_map = codec.level_map(image, levels)
         common = np.log2(_COARSEST_STEP) - (level_map + trim) / _LEVELS_PER_OCTAVE
         base = common + self._needs.offsets(float(np.exp2(common.mean())))
-        data, written, bits = codec.picture(self._planes, base.astype(np.float32))
+        data, written, bits = codec.picture(self._planes, base.astype(np.float32), self._needs)
         # As far as the steps went where they were wanted, these are the levels asked for.
         moved = np.rint(level_map + (base - written) * _LEVELS_PER_OCTAVE)
         size = 8 * len(data)

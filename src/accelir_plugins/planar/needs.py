@@ -29,6 +29,9 @@ Steps = npt.NDArray[np.float32]
 FARTHEST = 1.5
 """Octaves by which the step of a block may differ from the mean: beyond, no model of its error holds."""
 
+FARTHEST_WEIGHT = 32.0
+"""By which factor the weight of a coefficient may differ from the mean of its block."""
+
 _TINY = np.float32(1e-12)
 
 
@@ -47,6 +50,21 @@ def _norms() -> npt.NDArray[np.float32]:
 
 
 _NORMS = _norms()
+
+
+def _fold() -> npt.NDArray[np.float32]:
+    """From 64 frequencies of Y, Cb and Cr each to the means by 16, of luma and of chroma: (192, 32).
+
+    Two frequencies of the 8x8 DCT are one of the 4x4, either way.
+    """
+    half = np.kron(np.eye(4), np.ones((2, 1))) / 2
+    fold = np.zeros((192, 32))
+    fold[:64, :16] = fold[64:128, 16:] = fold[128:, 16:] = np.kron(half, half)
+    fold[64:, 16:] /= 2
+    return fold.astype(np.float32)
+
+
+_FOLD = _fold()
 
 
 def project(gradient: npt.NDArray[np.float32], block: int) -> npt.NDArray[np.float32]:
@@ -116,14 +134,34 @@ class Needs:
         """
         if self._relative is None:
             return np.zeros(block_grid(self._image, self._block), np.float32)
-        significant = self._significance(np.float32(step)) * self._counts
-        weight = significant * self._norms
-        needed = (self._relative * weight).sum(axis=2) / weight.sum(axis=2)
-        logs = -0.5 * np.log2(needed)
-        share = significant.sum(axis=2)
+        logs = -0.5 * np.log2(self._needed(step))
+        share = (self._significance(np.float32(step)) * self._counts).sum(axis=2)
         for _ in range(2):
             logs = np.clip(logs - (logs * share).sum() / share.sum(), -FARTHEST, FARTHEST)
         return logs.astype(np.float32)
+
+    def weights(self, step: float) -> npt.NDArray[np.float32] | None:
+        """What squared error counts in each coefficient of 4x4 blocks, on average 1 over those of a block not lost.
+
+        Args:
+            step: As for `offsets`.
+
+        Returns:
+            float32 (rows, columns, 2, 16), row-major, of luma and of chroma; None where all are 1.
+        """
+        if self._relative is None:
+            return None
+        count = self._relative.shape[2]
+        bands = self._relative @ _FOLD[:count] / self._needed(step)[:, :, None]
+        if count == 64:
+            bands[:, :, 16:] = 1
+        return np.clip(bands, 1 / FARTHEST_WEIGHT, FARTHEST_WEIGHT).reshape(*bands.shape[:2], 2, 16)
+
+    def _needed(self, step: float) -> npt.NDArray[np.float32]:
+        """What squared error counts on average over the coefficients of a block not lost: float32 (rows, columns)."""
+        assert self._relative is not None
+        weight = self._significance(np.float32(step)) * self._counts * self._norms
+        return np.asarray((self._relative * weight).sum(axis=2) / weight.sum(axis=2), np.float32)
 
     def bits(self, log_steps: Steps) -> npt.NDArray[np.float32]:
         """About how many bits blocks take, relative to each other: float32 (rows, columns), above 0."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from accelir.codec import CodecOptions
 from accelir.image import ImageArray
 from accelir.metadata import Metadata
 from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions
-from accelir_plugins.planar.needs import Steps
+from accelir_plugins.planar.needs import Needs, Steps
 from accelir_plugins.planar.planes import Planes, Range
 from accelir_plugins.webp import container
 from accelir_plugins.webp.frame import encode
@@ -40,13 +41,14 @@ class WebpOptions(PlanarOptions):
             and the finer the steps for it. At 0 they are just rounded.
     """
 
-    rdo: float = Field(default=0.09, ge=0, le=1)
+    rdo: float = Field(default=0.07, ge=0, le=1)
 
 
 class WebpCodec(PlanarCodec):
     """Lossy WebP (VP8) of up to 16383x16383 pixels, in blocks of 16.
 
-    A file has four quantisers at most; the steps that are wanted are clustered to those. Samples are in the limited
+    A file has four quantisers at most; the steps that are wanted are clustered to those. What is quantised within a
+    block goes by what the network needs of each frequency. Samples are in the limited
     range, as the format has it. There is no gray in WebP: a file of a gray picture says so to `decode`, by a bit that
     means nothing in a still picture, and comes as R = G = B, to one step, from other decoders.
     """
@@ -60,11 +62,16 @@ class WebpCodec(PlanarCodec):
     largest: ClassVar[int] = 16383
     sample_range: ClassVar[Range] = "limited"
     header: ClassVar[int] = container.HEADER + 30
+    tunings: ClassVar[Sequence[dict[str, Any]]] = (
+        {},
+        {"trust": 0.5},
+        {"trust": 0.5, "emphasis": 0.2},
+    )
 
     Options: ClassVar[type[CodecOptions]] = WebpOptions
     options: WebpOptions
 
-    def picture(self, planes: Planes, log_steps: Steps) -> Picture:
+    def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """See `PlanarCodec.picture`: what no quantiser hits, more or less weight of bits against error makes up for."""
         wanted = np.clip(log_steps, _LOG_STEPS[0], _LOG_STEPS[-1])
         indices = cluster(wanted, _LOG_STEPS, _significant(planes.luma, wanted))
@@ -72,7 +79,8 @@ class WebpCodec(PlanarCodec):
         if chroma is None:
             half = tuple(-(-length // 2) for length in planes.luma.shape)
             chroma = (np.full(half, _NEUTRAL, np.uint8),) * 2
-        frame = encode(planes.luma, chroma, indices, max(self.options.rdo, 1e-6) * _worth(wanted, indices))
+        weights = None if needs is None else needs.weights(float(np.exp2(log_steps.mean())))
+        frame = encode(planes.luma, chroma, indices, max(self.options.rdo, 1e-6) * _worth(wanted, indices), weights)
         data = frame.data
         if planes.chroma is None:
             data = bytes([data[0] | _GRAY]) + data[1:]

@@ -32,11 +32,15 @@ Plane = npt.NDArray[np.uint8]
 Events = npt.NDArray[np.uint16]
 
 # How much finer chroma is quantised: it counts more than luma in R, G and B.
-_CHROMA_FINER = 6
+_CHROMA_FINER = 2
 
-# Macroblocks from which on probabilities are learnt from a sample of rows, and which rows.
+# Macroblocks from which on probabilities are learnt from a sample of rows, and which rows; else how often from all.
 _MANY = 4096
 _PERIOD, _SAMPLED = 16, 2
+_PASSES = 2
+
+# How many modes of a 4x4 block are tried in earnest, and where there are many macroblocks.
+_TRIED, _TRIED_OF_MANY = 4, 2
 
 # The size of the first partition is a number of 19 bits.
 _LARGEST_FIRST = 2**19 - 1
@@ -64,6 +68,7 @@ def encode(
     chroma: Sequence[Plane],
     indices: npt.NDArray[np.int64],
     lagrangians: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float32] | None = None,
 ) -> Frame:
     """Code a picture.
 
@@ -72,6 +77,8 @@ def encode(
         chroma: uint8 (ceil(H / 2), ceil(W / 2)) each: Cb and Cr.
         indices: int64 (rows, columns): quantiser of each macroblock, 0 to 127, four different ones at most.
         lagrangians: float64 (rows, columns): squared error of samples that is worth a bit, above 0.
+        weights: float32 (rows, columns, 2, 16): what squared error of the coefficients of 4x4 blocks counts, row-major,
+            of luma and of chroma; None for 1.
 
     Raises:
         CodecError: The modes of a very large picture take more than the format holds.
@@ -95,17 +102,24 @@ def encode(
     whole = _padded(luma, 16)
     halves = np.stack([_padded(plane, 8) for plane in chroma])
     room = 8 * (_LARGEST_FIRST - _HEADER) / indices.size - _BESIDE
+    if weights is None:
+        weights = np.ones((*indices.shape, 2, 16), np.float32)
     probabilities = COEFFICIENT_PROBABILITIES
+    tried = _TRIED if indices.size <= _MANY else _TRIED_OF_MANY
     if indices.size > _MANY:
         kept = np.flatnonzero(np.arange(len(indices)) % _PERIOD < _SAMPLED)
         sample = search(
             _rows(whole, kept, 16), np.stack([_rows(half, kept, 8) for half in halves]), segments[kept], steps,
-            lagrangians[kept], costs_of(probabilities), room,
+            lagrangians[kept], weights[kept], costs_of(probabilities), room, tried,
         )  # fmt: skip
+        probabilities, _ = best_probabilities(note_levels(sample[0])[0])
     else:
-        sample = search(whole, halves, segments, steps, lagrangians, costs_of(probabilities), room)
-    probabilities, _ = best_probabilities(note_levels(sample[0])[0])
-    modes, decoded, _ = search(whole, halves, segments, steps, lagrangians, costs_of(probabilities), room)
+        for _ in range(_PASSES):
+            sample = search(whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room, tried)
+            probabilities, _ = best_probabilities(note_levels(sample[0])[0])
+    modes, decoded, _ = search(
+        whole, halves, segments, steps, lagrangians, weights, costs_of(probabilities), room, tried
+    )
     events, some = note_levels(modes)
     probabilities, told = best_probabilities(events)
     skipped = int(np.clip(np.rint(256 * some.mean()), 1, 255))

@@ -41,9 +41,6 @@ FINE_MODES = 4
 CHROMA_WEIGHT = 2.5
 """What squared error of chroma counts, relative to luma: about as much as it makes in R, G and B."""
 
-# How many modes of a 4x4 block are tried in earnest.
-_TRIED = 2
-
 
 class Modes(NamedTuple):
     """What is chosen for each macroblock.
@@ -107,6 +104,7 @@ def choose_square(
     steps: npt.NDArray[np.int64],
     lagrangian: float,
     costs: Costs,
+    weights: Floats,
     decoded: Bytes,
     above: npt.NDArray[np.int64],
     left: npt.NDArray[np.int64],
@@ -119,7 +117,7 @@ def choose_square(
     predict_square(decoded, 16 * row + 1, 16 * column + 1, 16, work.tile, work.lanes, 0)
     step, coarse = steps[1], steps[3]
     worth = 4 * lagrangian / (step * step)
-    guess(work.lanes, 64, np.float32(0), np.float32(0.5 / step), np.float32(worth), work.costs, work.means)
+    guess(work.lanes, 64, np.float32(0), np.float32(0.5 / step), np.float32(worth), weights, work.costs, work.means)
     best, least = 0, np.inf
     for mode in range(4):
         total = 0.0
@@ -129,7 +127,9 @@ def choose_square(
         total *= step * step / 4
         forward_walsh(work.coefficients)
         total += lagrangian * _SQUARE_COSTS[mode]
-        total += round_off(work.coefficients, 16, COARSE_DC, above[8] + left[8], steps[2], coarse, lagrangian, costs)
+        total += round_off(
+            work.coefficients, 16, COARSE_DC, above[8] + left[8], steps[2], coarse, lagrangian, costs, weights
+        )
         if total < least:
             best, least = mode, total
     error, bits = 0.0, _SQUARE_COSTS[best]
@@ -140,7 +140,17 @@ def choose_square(
         forward(work.lanes, 4 * block + best, work.coefficients, block)
         context = work.nonzero[block % 4] + work.nonzero[4 + block // 4]
         more, taken, kept = optimise(
-            work.coefficients, block, SQUARE, context, step, step, lagrangian, costs, work.square_levels, work.ways
+            work.coefficients,
+            block,
+            SQUARE,
+            context,
+            step,
+            step,
+            lagrangian,
+            costs,
+            weights,
+            work.square_levels,
+            work.ways,
         )
         error += more
         bits += taken
@@ -148,7 +158,7 @@ def choose_square(
         some |= kept
     forward_walsh(work.coefficients)
     more, taken, kept = optimise(
-        work.coefficients, 16, COARSE_DC, above[8] + left[8], steps[2], coarse, lagrangian, costs,
+        work.coefficients, 16, COARSE_DC, above[8] + left[8], steps[2], coarse, lagrangian, costs, weights,
         work.square_levels, work.ways,
     )  # fmt: skip
     return best, error + more, bits + taken, some > 0
@@ -197,7 +207,9 @@ def choose_fine(
     steps: npt.NDArray[np.int64],
     lagrangian: float,
     costs: Costs,
+    weights: Floats,
     room: float,
+    tried: int,
     limit: float,
     modes: Modes,
     decoded: Bytes,
@@ -220,7 +232,14 @@ def choose_fine(
         _above_right(decoded, row, column, columns, block, work.right)
         predict_fine(decoded, y, x, work.right, work.sources, work.tile, block, work.lanes)
         guess(
-            work.lanes, 16, np.float32(0.5 / dc_step), np.float32(0.5 / step), np.float32(worth), work.costs, work.means
+            work.lanes,
+            16,
+            np.float32(0.5 / dc_step),
+            np.float32(0.5 / step),
+            np.float32(worth),
+            weights,
+            work.costs,
+            work.means,
         )
         fine_y, fine_x = 4 * row + block // 4 + 1, 4 * column + block % 4 + 1
         mode_costs = _FINE_COSTS[modes.fine[fine_y - 1, fine_x], modes.fine[fine_y, fine_x - 1]]
@@ -228,7 +247,7 @@ def choose_fine(
             work.costs[mode] += np.float32(worth) * mode_costs[mode]
         context = work.nonzero[block % 4] + work.nonzero[4 + block // 4]
         best, least = 0, np.inf
-        for _ in range(_TRIED):
+        for _ in range(tried):
             mode = 0
             for other in range(1, MODES):
                 if work.costs[other] < work.costs[mode]:
@@ -236,13 +255,23 @@ def choose_fine(
             work.costs[mode] = np.inf
             forward(work.lanes, mode, work.coefficients, block)
             cost = lagrangian * mode_costs[mode]
-            cost += round_off(work.coefficients, block, FINE, context, dc_step, step, lagrangian, costs)
+            cost += round_off(work.coefficients, block, FINE, context, dc_step, step, lagrangian, costs, weights)
             if cost < least:
                 best, least = mode, cost
         if best != mode:
             forward(work.lanes, best, work.coefficients, block)
         error, taken, kept = optimise(
-            work.coefficients, block, FINE, context, dc_step, step, lagrangian, costs, work.fine_levels, work.ways
+            work.coefficients,
+            block,
+            FINE,
+            context,
+            dc_step,
+            step,
+            lagrangian,
+            costs,
+            weights,
+            work.fine_levels,
+            work.ways,
         )
         bits += taken + mode_costs[best]
         header += mode_costs[best]
@@ -278,6 +307,7 @@ def code_chroma(
     steps: npt.NDArray[np.int64],
     lagrangian: float,
     costs: Costs,
+    weights: Floats,
     chroma: Bytes,
     modes: Modes,
     halves: Bytes,
@@ -295,7 +325,16 @@ def code_chroma(
             work.tile[block, at] = chroma[block // 4, y + at // 4, x + at % 4]
     for part in range(2):
         predict_square(halves[part], 8 * row + 1, 8 * column + 1, 8, work.tile, work.lanes, 4 * part)
-    guess(work.lanes, 32, np.float32(0.5 / dc_step), np.float32(0.5 / step), np.float32(worth), work.costs, work.means)
+    guess(
+        work.lanes,
+        32,
+        np.float32(0.5 / dc_step),
+        np.float32(0.5 / step),
+        np.float32(worth),
+        weights,
+        work.costs,
+        work.means,
+    )
     best, least = 0, np.inf
     for mode in range(4):
         total = worth * _CHROMA_COSTS[mode]
@@ -309,7 +348,7 @@ def code_chroma(
         forward(work.lanes, 4 * block + best, work.coefficients, block)
         beside, over = 4 + block // 4 * 2 + block % 4 // 2, 4 + block // 4 * 2 + block % 2
         _, taken, kept = optimise(
-            work.coefficients, block, CHROMA, above[over] + left[beside], dc_step, step, lagrangian, costs,
+            work.coefficients, block, CHROMA, above[over] + left[beside], dc_step, step, lagrangian, costs, weights,
             work.fine_levels, work.ways,
         )  # fmt: skip
         bits += taken

@@ -1,8 +1,8 @@
 """What blocks cost in error and bits: a guess for many predictions at once, a count for one, and the best levels.
 
-Costs are squared error of samples plus the Lagrangian times bits. Coefficients are twice those of an orthonormal
-transform, so that their squared error is four times that of the samples; that of DC coefficients of DC coefficients is
-16 times that.
+Costs are squared error of samples, weighted by frequency, plus the Lagrangian times bits. Coefficients are twice those
+of an orthonormal transform, so that their squared error is four times that of the samples; that of DC coefficients of
+DC coefficients is 16 times that.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def guess(
     dc_scale: np.float32,
     scale: np.float32,
     bits: np.float32,
+    weights: Floats,
     costs: Floats,
     means: Floats,
 ) -> None:
@@ -109,6 +110,7 @@ def guess(
         dc_scale: Half of one over the step of the DC coefficient, 0 to leave it out.
         scale: Half of one over that of the others.
         bits: The cost of one bit.
+        weights: float32 (16,), row-major: what squared error of each coefficient counts.
         costs: float32 (n,): is written.
         means: float32 (n,): the DC coefficients.
     """
@@ -123,26 +125,54 @@ def guess(
         d, h, r, p = turned(d, h, r, p)
         means[lane] = a * np.float32(0.5)
         costs[lane] = (
-            _guessed(a * dc_scale, bits)
-            + (_guessed(b * scale, bits) + _guessed(c * scale, bits) + _guessed(d * scale, bits))
-            + (_guessed(e * scale, bits) + _guessed(f * scale, bits) + _guessed(g * scale, bits))
-            + (_guessed(h * scale, bits) + _guessed(i * scale, bits) + _guessed(j * scale, bits))
-            + (_guessed(k * scale, bits) + _guessed(r * scale, bits) + _guessed(m * scale, bits))
-            + (_guessed(n * scale, bits) + _guessed(o * scale, bits) + _guessed(p * scale, bits))
+            _guessed(a * dc_scale, bits, weights[0])
+            + (
+                _guessed(b * scale, bits, weights[1])
+                + _guessed(c * scale, bits, weights[2])
+                + _guessed(d * scale, bits, weights[3])
+            )
+            + (
+                _guessed(e * scale, bits, weights[4])
+                + _guessed(f * scale, bits, weights[5])
+                + _guessed(g * scale, bits, weights[6])
+            )
+            + (
+                _guessed(h * scale, bits, weights[7])
+                + _guessed(i * scale, bits, weights[8])
+                + _guessed(j * scale, bits, weights[9])
+            )
+            + (
+                _guessed(k * scale, bits, weights[10])
+                + _guessed(r * scale, bits, weights[11])
+                + _guessed(m * scale, bits, weights[12])
+            )
+            + (
+                _guessed(n * scale, bits, weights[13])
+                + _guessed(o * scale, bits, weights[14])
+                + _guessed(p * scale, bits, weights[15])
+            )
         )
 
 
 @compiled
-def _guessed(scaled: np.float32, bits: np.float32) -> np.float32:
+def _guessed(scaled: np.float32, bits: np.float32, weight: np.float32) -> np.float32:
     size = abs(scaled)
     level = np.floor(size + _ROUNDING)
     error = size - level
-    return error * error + bits * (_GUESSED * min(level, np.float32(1)) + _GUESSED_ROOT * np.sqrt(level))
+    return weight * error * error + bits * (_GUESSED * min(level, np.float32(1)) + _GUESSED_ROOT * np.sqrt(level))
 
 
 @compiled
 def round_off(
-    coefficients: Floats, block: int, kind: int, context: int, dc_step: int, step: int, lagrangian: float, costs: Costs
+    coefficients: Floats,
+    block: int,
+    kind: int,
+    context: int,
+    dc_step: int,
+    step: int,
+    lagrangian: float,
+    costs: Costs,
+    weights: Floats,
 ) -> float:
     """What a block costs with rounded levels.
 
@@ -155,6 +185,8 @@ def round_off(
         step: Of the others.
         lagrangian: What a bit costs.
         costs: See `costs_of`.
+        weights: float32 (16,), row-major: what squared error of each coefficient counts; that of DC coefficients of DC
+            coefficients counts as the first of them.
     """
     start = 1 if kind == SQUARE else 0
     error, bits, waiting, end = 0.0, 0.0, 0.0, 0.0
@@ -166,7 +198,7 @@ def round_off(
         width = dc_step if place == 0 else step
         level = int(size * (dc_scale if place == 0 else scale) + 0.4)
         rest = size - level * width
-        error += rest * rest
+        error += rest * rest * weights[0 if kind == COARSE_DC else ZIGZAG[place]]
         # What a level of 0 takes counts only if another follows.
         waiting += costs.levels[kind, place, at, min(level, _LARGE)]
         at = min(level, 2)
@@ -194,6 +226,7 @@ def optimise(
     step: int,
     lagrangian: float,
     costs: Costs,
+    weights: Floats,
     levels: Levels,
     ways: npt.NDArray[np.int64],
 ) -> tuple[float, float, int]:
@@ -208,11 +241,12 @@ def optimise(
         step: Of the others.
         lagrangian: What a bit costs.
         costs: See `costs_of`.
+        weights: As for `round_off`.
         levels: int16 (blocks, 16), in the order of the file: those of the block are written.
         ways: int64 (16, 3): room to work.
 
     Returns:
-        The squared error of samples, the bits, and 1 if any level is other than 0.
+        The weighted squared error of samples, the bits, and 1 if any level is other than 0.
     """
     start = 1 if kind == SQUARE else 0
     share = _COARSE_SHARE if kind == COARSE_DC else _SHARE
@@ -220,7 +254,7 @@ def optimise(
     dc_scale, scale = 1 / dc_step, 1 / step
     for place in range(start, 16):
         size = abs(coefficients[block, ZIGZAG[place]])
-        error += size * size * share
+        error += size * size * share * weights[0 if kind == COARSE_DC else ZIGZAG[place]]
         ways[place, 2] = min(int(size * (dc_scale if place == 0 else scale) + 0.5), _LARGEST_LEVEL)
         if ways[place, 2]:
             last = place
@@ -235,12 +269,13 @@ def optimise(
         size = abs(coefficients[block, ZIGZAG[place]])
         width = dc_step if place == 0 else step
         level = ways[place, 2]
+        weight = share * weights[0 if kind == COARSE_DC else ZIGZAG[place]]
         new_low, new_near = np.inf, np.inf
         for nearer in range(2 if level else 1):
             tried = level + nearer - 1 if level else 0
             known = min(tried, _LARGE)
             rest = size - tried * width
-            gained = (rest * rest - size * size) * share
+            gained = (rest * rest - size * size) * weight
             after_low = low + lagrangian * costs.levels[kind, place, low_context, known]
             after_near = near + lagrangian * costs.levels[kind, place, near_context, known]
             ways[place, nearer] = after_near < after_low
@@ -259,7 +294,7 @@ def optimise(
         value = coefficients[block, ZIGZAG[place]]
         level = max(ways[place, 2] + chosen - 1, 0)
         rest = abs(value) - level * (dc_step if place == 0 else step)
-        error += (rest * rest - value * value) * share
+        error += (rest * rest - value * value) * share * weights[0 if kind == COARSE_DC else ZIGZAG[place]]
         levels[block, place] = level if value > 0 else -level
         chosen = ways[place, chosen]
     return error, (least - error) / lagrangian, 1 if end >= 0 else 0
