@@ -120,7 +120,8 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
-        + (f" --again --steps {job.recipe.steps}" if again else ""),
+        + (" --again" if again else "")
+        + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else ""),
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",

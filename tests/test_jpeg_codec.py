@@ -98,7 +98,7 @@ def test_a_photograph_is_smaller_as_a_progressive_file():
 def test_rounding_gives_the_pixels_of_libjpeg(photo, size, gray, subsampling, table):
     """Without trellis the file decodes to exactly the pixels of libjpeg's, and is no larger."""
     image = np.ascontiguousarray(photo[: size[0], : size[1], 1] if gray else photo[: size[0], : size[1]])
-    codec = JpegCodec(rdo=0, subsampling=subsampling, table=table)
+    codec = JpegCodec(rdo=0, subsampling=subsampling, table=table, chroma="average")
     prepared = codec.prepare(image)
     for level in (0, 9, 17, FINEST):
         _, tables = prepared.quantise(codec.level_map(image, level), 0.0)
@@ -133,7 +133,7 @@ def restarts_of(data: bytes) -> tuple[list[int], list[int]]:
 def test_restarts_change_no_pixel(photo, size, gray, subsampling, process):
     """With plain rounding; and a baseline file has the markers of libjpeg's, and is no larger."""
     image = np.ascontiguousarray(photo[: size[0], : size[1], 1] if gray else photo[: size[0], : size[1]])
-    options = {"rdo": 0, "subsampling": subsampling, "process": process}
+    options = {"rdo": 0, "subsampling": subsampling, "process": process, "chroma": "average"}
     plain = JpegCodec(**options).encode(image, 14)
     assert restarts_of(plain.data) == ([], [])
     for rows in (1, 2, 100):
@@ -158,7 +158,8 @@ def test_equal_intervals_are_coded_alike(photo, subsampling, process):
     image = np.tile(photo[64:80, 60:], (20, 1, 1))
     rows = 1 if subsampling == "420" else 2
     # A large lambda, so that the first levels of a row depend much on what they are coded as a difference to.
-    codec = JpegCodec(subsampling=subsampling, process=process, restart_interval=rows, rdo=2)
+    options = {"chroma": "average", "compensation": 0, "rdo": 2}
+    codec = JpegCodec(subsampling=subsampling, process=process, restart_interval=rows, **options)
     prepared = codec.prepare(image)
     for level in (2, 8, 14, 20):
         quantised, _ = prepared.quantise(codec.level_map(image, level), 0.0)
@@ -172,7 +173,7 @@ def test_damage_stays_within_its_restart_interval(photo):
     """Bytes in the middle of a file are changed: without restarts all that follows is lost, with them four rows."""
     lost = {}
     for rows in (0, 4):
-        codec = JpegCodec(restart_interval=rows)
+        codec = JpegCodec(restart_interval=rows, chroma="average", compensation=0)
         encoded = codec.encode(photo, 12)
         middle = len(encoded.data) // 2
         assert b"\xff" not in encoded.data[middle - 1 : middle + 9]
@@ -201,7 +202,7 @@ def test_rounding_gives_the_pixels_of_libjpeg_for_extreme_samples():
     image = (np.random.default_rng(3).integers(0, 2, (40, 56, 3)) * 255).astype(np.uint8)
     image[:16] = 255 * (np.indices((16, 56)).sum(axis=0) % 2)[:, :, None]
     for subsampling in SUBSAMPLINGS:
-        codec = JpegCodec(rdo=0, subsampling=subsampling)
+        codec = JpegCodec(rdo=0, subsampling=subsampling, chroma="average")
         prepared = codec.prepare(image)
         _, tables = prepared.quantise(codec.level_map(image, FINEST), 2.0)
         theirs = by_pillow(image, tables, subsampling)

@@ -1,4 +1,4 @@
-"""What bends the JPEG codec's model of an error's cost: trust, zeroing, emphasis."""
+"""What the JPEG codec does beyond the plain cost of errors: trust, zeroing, emphasis, chroma."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from accelir_plugins.jpeg import JpegCodec, transform
+from accelir_plugins.jpeg.compensation import compensated
+from accelir_plugins.planar.planes import LUMA_FOR_CHROMA
+from accelir_plugins.ycbcr import DCT, block_dct, doubled
 
 FINEST = len(JpegCodec.levels) - 1
 
@@ -38,7 +41,7 @@ def test_emphasis_grows_with_frequency(photo, luma, chroma):
     """In a file without loss to speak of, a coefficient is larger by its share: all at u + v = 14, half of it at 7."""
     # Far from black and white, where a sharper picture would be clipped; and flat colour is coded without loss.
     gentle = (128 + 0.3 * (photo.astype(float) - 128)).round().astype(np.uint8)
-    codec = JpegCodec(rdo=0, table="flat", subsampling="420", emphasis=luma, chroma_emphasis=chroma)
+    codec = JpegCodec(rdo=0, table="flat", subsampling="420", emphasis=luma, chroma_emphasis=chroma, chroma="average")
     prepared = codec.prepare(gentle)
     plain = coefficients(gentle)
     written = prepared.coefficients[:, :, np.argsort(transform.ZIGZAG)].reshape(plain.shape) / 8
@@ -104,3 +107,48 @@ def test_lambda_falls_off_with_the_step(photo):
     assert counts[1.0, 16.0] == pytest.approx(counts[0.0, 16.0], rel=1e-3)
     assert counts[1.0, 32.0] > 1.02 * counts[0.0, 32.0]
     assert counts[1.0, 6.0] < 0.98 * counts[0.0, 6.0]
+
+
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+def test_luma_makes_up_for_coded_chroma(photo, subsampling):
+    """It is moved by what the decoder makes of the error of chroma, and R, G and B are nearer to the picture for it."""
+    rng = np.random.default_rng(0)
+    image = np.clip(photo + rng.normal(0, 20, photo.shape), 0, 255).astype(np.uint8)
+    errors, sizes = {}, {}
+    for share in (0.0, 0.7):
+        codec = JpegCodec(table="flat", subsampling=subsampling, compensation=share)
+        encoded = codec.encode(image, 8)
+        errors[share] = float(((codec.decode(encoded.data).astype(float) - image) ** 2).mean())
+        sizes[share] = len(encoded.data)
+    assert errors[0.7] < 0.99 * errors[0.0]
+    assert sizes[0.7] < 1.02 * sizes[0.0]
+
+
+def test_luma_is_moved_by_the_doubled_error_of_chroma(photo):
+    """The whole error, computed from planes that are put together, doubled and taken apart again."""
+    codec = JpegCodec(table="flat", subsampling="420")
+    prepared = codec.prepare(photo)
+    form = prepared.form
+    levels, tables = prepared.quantise(codec.level_map(photo, 6), 0.0)
+    order = np.argsort(transform.ZIGZAG)
+    half = np.zeros((8 * form.rows, 8 * form.columns), np.float32)
+    for part, share in zip((4, 5), LUMA_FOR_CHROMA, strict=True):
+        error = (prepared.coefficients[:, part] / 8 - levels[:, part] * tables[1])[:, order]
+        blocks = DCT.T @ error.reshape(form.rows, form.columns, 8, 8) @ DCT
+        half += share * blocks.transpose(0, 2, 1, 3).reshape(half.shape).astype(np.float32)
+    whole = block_dct(doubled(half, 16 * form.rows, 16 * form.columns))
+    shift = whole.reshape(form.rows, 2, form.columns, 2, 64).transpose(0, 2, 1, 3, 4).reshape(-1, 4, 64)
+    moved = compensated(prepared.coefficients, levels, tables, form, 0.5)[:, :, order]
+    plain = prepared.coefficients[:, :, order]
+    np.testing.assert_allclose(moved[:, :4] - plain[:, :4].astype(float), 8 * 0.5 * shift, atol=0.51)
+    np.testing.assert_array_equal(moved[:, 4:], plain[:, 4:])
+    assert np.abs(shift).max() > 1
+
+
+def test_sharp_chroma_decodes_nearer_to_the_picture(photo):
+    errors = {}
+    for chroma in ("average", "sharp"):
+        codec = JpegCodec(rdo=0, table="flat", subsampling="420", chroma=chroma)
+        decoded = codec.decode(codec.encode(photo, len(codec.levels) - 1).data)
+        errors[chroma] = float(((decoded.astype(float) - photo) ** 2).mean())
+    assert errors["sharp"] < 0.8 * errors["average"]

@@ -18,8 +18,10 @@ from accelir.image import ImageArray, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
+from accelir_plugins.jpeg.compensation import compensated
 from accelir_plugins.jpeg.quantise import Costs
 from accelir_plugins.jpeg.sample import ENOUGH, Sample, take_sample
+from accelir_plugins.planar.planes import Chroma
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 
@@ -60,6 +62,11 @@ class JpegOptions(CodecOptions):
         emphasis: By which share the highest frequency of the luma is made larger before it is quantised; lower ones in
             proportion to their frequency. Gives back beforehand some of the sharpness that zeroed coefficients take.
         chroma_emphasis: The same of the chroma.
+        chroma: How it is halved where it is halved both ways: "average" is libjpeg's; "sharp" decodes nearest to the
+            picture where the decoder doubles by the triangle filter, as most do, and luma takes back what it can of the
+            error that is left.
+        compensation: Which share of what coded chroma is off by luma takes back, of what it could. Not where levels are
+            just rounded, nor where a reference guides.
     """
 
     subsampling: transform.Subsampling = "420"
@@ -74,6 +81,8 @@ class JpegOptions(CodecOptions):
     zeroing: float = Field(default=1.0, ge=0.25, le=4)
     emphasis: float = Field(default=0.0, ge=-1, le=4)
     chroma_emphasis: float = Field(default=0.0, ge=-1, le=4)
+    chroma: Chroma = "sharp"
+    compensation: float = Field(default=0.7, ge=0, le=1)
 
 
 class JpegCodec(Codec):
@@ -213,13 +222,17 @@ class JpegPrepared(Prepared):
         self.form = form
         self.weights = weights
         self.coefficients = transform.emphasised(
-            transform.coefficients(image, form), form, codec.options.emphasis, codec.options.chroma_emphasis
+            transform.coefficients(image, form, codec.options.chroma),
+            form,
+            codec.options.emphasis,
+            codec.options.chroma_emphasis,
         )
         self._codec = codec
         self._image = image
         self._mean_weights = mean_weights
         self._rdo, self._rdo_falloff = codec.options.rdo, codec.options.rdo_falloff
         self._zeroing = codec.options.zeroing
+        self._compensation = codec.options.compensation
         self._guided = False
         self.foresees = len(self.coefficients) >= ENOUGH
 
@@ -286,8 +299,9 @@ class JpegPrepared(Prepared):
         other = copy.copy(self)
         other.coefficients = np.ascontiguousarray(wanted, dtype=np.int16)
         other._guided = True
-        # What zeroing costs comes back in the shift.
+        # What zeroing costs, and what chroma is off by, comes back in the shift.
         other._rdo, other._rdo_falloff, other._zeroing = self._codec.options.guided_rdo, 0.0, 1.0
+        other._compensation = 0.0
         # That of the coefficients before they were moved.
         other.__dict__.pop("_sample", None)
         return other
@@ -317,11 +331,16 @@ class JpegPrepared(Prepared):
         tables, lagrangians = self._plan(level_map, trim)
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
-        costs = self._costs(tables, lagrangians)
-        zeroing = self._zeroing
-        return quantise.optimise(
-            self.coefficients, self.weights, lagrangians, tables, self.form, costs, zeroing
-        ), tables
+        costs, share = self._costs(tables, lagrangians), self._compensation
+
+        def luma_after(levels: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+            return compensated(self.coefficients, levels, tables, self.form, share)
+
+        levels = quantise.optimise(
+            self.coefficients, self.weights, lagrangians, tables, self.form, costs, self._zeroing,
+            luma_after if share else None,
+        )  # fmt: skip
+        return levels, tables
 
     def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> Costs:
         """What bits are counted with: from the image itself, or from a sample of a large one."""

@@ -8,6 +8,7 @@ What is lost with an AC coefficient that is dropped counts ``zeroing`` times.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +87,7 @@ def learn_costs(
     part_real = np.ascontiguousarray(form.real[::stride])
     drafted = np.zeros_like(part)
     own = lagrangians[::stride].copy()
-    _trellis(part, part_weights, own, tables, of_part, part_real, ac_costs, zeroing, drafted)
+    _trellis(part, part_weights, own, tables, of_part, part_real, ac_costs, zeroing, 0, len(of_part), drafted)
     return Costs(dc_costs, symbol_costs(count_symbols(drafted, form))[1])
 
 
@@ -98,6 +99,7 @@ def optimise(
     form: Layout,
     costs: Costs,
     zeroing: float = 1.0,
+    luma_after: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.int16]] | None = None,
 ) -> npt.NDArray[np.int16]:
     """The levels with the least weighted error + lambda * bits.
 
@@ -109,6 +111,8 @@ def optimise(
         form: The layout.
         costs: What bits are counted with.
         zeroing: What dropping an AC coefficient costs, relative to its weighted square.
+        luma_after: From levels, of which those of chroma are final, to the coefficients that luma is to have; None
+            where it does not depend on chroma.
 
     Returns:
         int16 (units, parts, 64).
@@ -116,24 +120,33 @@ def optimise(
     of_part = form.component_of_part
     result = np.empty_like(coefficients)
 
-    def ac(units: slice) -> None:
+    def ac(wanted: npt.NDArray[np.int16], first: int, last: int, units: slice) -> None:
         own = weights[units] if len(weights) > 1 else weights
         _trellis(
-            coefficients[units], own, lagrangians[units], tables, of_part, form.real[units], costs.ac, zeroing,
+            wanted[units], own, lagrangians[units], tables, of_part, form.real[units], costs.ac, zeroing, first, last,
             result[units],
         )  # fmt: skip
 
-    def dc(component: int) -> None:
+    def dc(wanted: npt.NDArray[np.int16], component: int) -> None:
         table = min(component, 1)
         for units in form.intervals:
             own = weights[units] if len(weights) > 1 else weights
             _trellis_dc(
-                coefficients[units], own, lagrangians[units], tables[table], of_part == component, form.real[units],
+                wanted[units], own, lagrangians[units], tables[table], of_part == component, form.real[units],
                 costs.dc[table], result[units],
             )  # fmt: skip
 
-    together([functools.partial(ac, units) for units in ranges(len(coefficients), _AT_ONCE)])
-    together([functools.partial(dc, component) for component in range(form.components)])
+    def choose(wanted: npt.NDArray[np.int16], components: range) -> None:
+        parts = np.flatnonzero((of_part >= components.start) & (of_part < components.stop))
+        first, last = int(parts[0]), int(parts[-1]) + 1
+        together([functools.partial(ac, wanted, first, last, units) for units in ranges(len(wanted), _AT_ONCE)])
+        together([functools.partial(dc, wanted, component) for component in components])
+
+    if luma_after is None or form.components == 1:
+        choose(coefficients, range(form.components))
+    else:
+        choose(coefficients, range(1, form.components))
+        choose(luma_after(result), range(1))
     _fill(result, of_part, form.real)
     return result
 
@@ -209,9 +222,11 @@ def _trellis(
     real: Any,
     costs: Any,
     zeroing: float,
+    first: int,
+    last: int,
     result: Any,
 ) -> None:
-    """AC levels of all real blocks, and zero for all else."""
+    """AC levels of the real blocks among the parts from ``first`` to ``last``, and zero for all else there."""
     least = np.empty((2, 64), dtype=np.int16)
     for table in range(2):
         for k in range(64):
@@ -221,7 +236,7 @@ def _trellis(
     places = np.empty((5, 65), dtype=np.int64)
     for unit in range(coefficients.shape[0]):
         of_weight = unit if weights.shape[0] > 1 else 0
-        for part in range(coefficients.shape[1]):
+        for part in range(first, last):
             result[unit, part, :] = 0
             table = min(of_part[part], 1)
             if real[unit, part] and _any_left(coefficients[unit, part], least[table]):

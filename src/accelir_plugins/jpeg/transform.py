@@ -9,6 +9,7 @@ stand one on the other.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from accelir.image import ImageArray
 from accelir.threads import ranges, together
 from accelir_plugins.compiled import compiled
+from accelir_plugins.planar.planes import Chroma, to_planes
 
 __all__ = [
     "LARGEST_COEFFICIENT",
@@ -147,17 +149,24 @@ def layout(shape: tuple[int, ...], subsampling: Subsampling, restart_interval: i
     return Layout(rows, columns, horizontal, vertical, components, component_of_part, real, interval_rows)
 
 
-def coefficients(image: ImageArray, form: Layout) -> npt.NDArray[np.int16]:
+def coefficients(image: ImageArray, form: Layout, chroma: Chroma = "average") -> npt.NDArray[np.int16]:
     """The DCT coefficients of an image.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
         form: Its layout.
+        chroma: How it is halved where it is halved both ways: "average" is libjpeg's, to the last bit; "sharp" decodes
+            nearest to the picture, see `accelir_plugins.planar.planes.to_planes`.
 
     Returns:
         int16 (units, parts, 64): zigzag, eight times the orthonormal DCT of the samples less 128.
     """
     result = np.empty((form.rows * form.columns, len(form.component_of_part), 64), dtype=np.int16)
+    if chroma == "sharp" and form.components == 3 and form.vertical == 2:
+        made = to_planes(image, "full", "sharp")
+        planes = (made.luma, *(made.chroma or ()))
+        together([functools.partial(_band_of_planes, planes, form, rows, result) for rows in ranges(form.rows, _BAND)])
+        return result
     together([functools.partial(_band, image, form, rows, result) for rows in ranges(form.rows, _BAND)])
     return result
 
@@ -207,6 +216,21 @@ def _band(image: ImageArray, form: Layout, rows: slice, result: npt.NDArray[np.i
         else:
             _colour(image, component, top, plane)
         _transform(plane, across, down, first, ZIGZAG, _EVEN, _ODD, units)
+
+
+def _band_of_planes(
+    planes: Sequence[npt.NDArray[np.uint8]], form: Layout, rows: slice, result: npt.NDArray[np.int16]
+) -> None:
+    """The coefficients of some rows of units, whose samples are there already; edges are repeated."""
+    units = result[rows.start * form.columns : rows.stop * form.columns]
+    for component, plane in enumerate(planes):
+        across, down = form.sampling(component)
+        first = int(np.argmax(form.component_of_part == component))
+        inside = plane[8 * rows.start * down : 8 * rows.stop * down]
+        below = 8 * (rows.stop - rows.start) * down - len(inside)
+        right = 8 * form.columns * across - plane.shape[1]
+        samples = np.pad(inside, ((0, below), (0, right)), mode="edge").astype(np.int16)
+        _transform(samples, across, down, first, ZIGZAG, _EVEN, _ODD, units)
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.image import ImageArray
+from accelir.threads import ranges, together
 from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, doubled, halved_transpose
 
 __all__ = ["LUMA_FOR_CHROMA", "Chroma", "Planes", "Range", "emphasised", "to_planes"]
@@ -24,6 +26,11 @@ _RANGES: dict[Range, tuple[float, float, float]] = {"full": (1.0, 0.0, 1.0), "li
 # times, so that a step of a quarter is safe; a bit more is faster.
 _STEPS = 2
 _STEP = np.float32(0.4)
+
+# Rows that are made at a time, which stay in the processor's cache, and how far up and down a row depends on others:
+# both even.
+_BAND = 128
+_REACH = 8
 
 LUMA_FOR_CHROMA = (TO_RGB[:, 0] @ TO_RGB[:, 1:] / (TO_RGB[:, 0] ** 2).sum()).astype(np.float32)
 """What the luma of a pixel can take back of an error of its Cb and Cr, in the sense of least squares over R, G, B."""
@@ -59,9 +66,29 @@ def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
             decoder doubles by the triangle filter: the halved chroma is fitted, and luma takes back what it can of the
             error that is left.
     """
-    scale, offset, chroma_scale = _RANGES[range_]
+    scale, offset, _ = _RANGES[range_]
     if image.ndim == 2:
         return Planes(image, _samples(image.astype(np.float32), scale, offset), None, range_)
+    height, width = image.shape[:2]
+    luma = np.empty((height, width), np.uint8)
+    half = -(-height // 2), -(-width // 2)
+    halved = np.empty(half, np.uint8), np.empty(half, np.uint8)
+
+    def band(rows: slice) -> None:
+        """Some rows, seen with those around them that they depend on."""
+        first, last = max(rows.start - _REACH, 0), min(rows.stop + _REACH, height)
+        parts = _planes(image[first:last], range_, chroma)
+        luma[rows] = parts[0][rows.start - first : rows.stop - first]
+        for plane, part in zip(halved, parts[1:], strict=True):
+            top, bottom = rows.start // 2, -(-rows.stop // 2)
+            plane[top:bottom] = part[top - first // 2 : bottom - first // 2]
+
+    together([functools.partial(band, rows) for rows in ranges(height, _BAND)])
+    return Planes(image, luma, halved, range_)
+
+
+def _planes(image: ImageArray, range_: Range, chroma: Chroma) -> list[Plane]:
+    scale, offset, chroma_scale = _RANGES[range_]
     height, width = image.shape[:2]
     luma, *colours = _components(image)
     halved = []
@@ -73,7 +100,7 @@ def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
             half = np.rint(half * np.float32(chroma_scale)) / np.float32(chroma_scale)
             luma += share * (colour - doubled(half, height, width))
         halved.append(_samples(half, chroma_scale, 128.0))
-    return Planes(image, _samples(luma, scale, offset), (halved[0], halved[1]), range_)
+    return [_samples(luma, scale, offset), *halved]
 
 
 def emphasised(image: ImageArray, share: float) -> ImageArray:
