@@ -55,6 +55,7 @@ _PLAIN_JPEG: dict[str, tuple[dict[str, float], ...]] = {
         {"rdo": 0.1, "shape": 1.5},
         {"rdo": 0.2, "shape": 1.5},
         {"rdo": 0.4, "shape": 1.5},
+        {"rdo": 0.1, "shape": 1.5, "compensation": 0.0},
     ),
     "deblur": (
         {"rdo": 0.02, "shape": 0.0},
