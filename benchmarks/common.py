@@ -39,10 +39,10 @@ class Job:
     family: str
     qualities: tuple[int, ...]
     curve: tuple[int, ...]
-    plain: tuple[dict[str, float], ...]
+    plain: tuple[dict[str, float | str], ...]
 
 
-_PLAIN_JPEG: dict[str, tuple[dict[str, float], ...]] = {
+_PLAIN_JPEG: dict[str, tuple[dict[str, float | str], ...]] = {
     "sr": (
         {"rdo": 0.02, "shape": 0.0},
         {"rdo": 0.02, "shape": 1.0},
@@ -55,7 +55,7 @@ _PLAIN_JPEG: dict[str, tuple[dict[str, float], ...]] = {
         {"rdo": 0.1, "shape": 1.5},
         {"rdo": 0.2, "shape": 1.5},
         {"rdo": 0.4, "shape": 1.5},
-        {"rdo": 0.1, "shape": 1.5, "compensation": 0.0},
+        {"rdo": 0.1, "shape": 1.5, "chroma": "average", "compensation": 0.0},
     ),
     "deblur": (
         {"rdo": 0.02, "shape": 0.0},
