@@ -53,7 +53,14 @@ def main(
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/restore_speed.json"),
 ) -> None:
     settings = {"repeats": repeats, "threads": torch.get_num_threads(), "machine": machine()}
-    command = " ".join(["python benchmarks/restore_speed.py", *(names or []), *(() if large else ("--no-large",))])
+    command = " ".join(
+        [
+            f"python benchmarks/restore_speed.py --repeats {repeats}",
+            *(names or []),
+            *(() if large else ("--no-large",)),
+            f"--output {output}",
+        ]
+    )
     results = ResultFile(output, settings, command)
     with progress() as bar:
         for name in bar.track(names or list(accelir.networks()), description="networks"):
