@@ -33,14 +33,16 @@ def main(
     pairs: Annotated[int, typer.Option(help="Crops that are prepared beforehand.")] = 4000,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/optimisers.json"),
 ) -> None:
-    command = shown_command("optimisers.py", output, steps=steps, pairs=pairs)
+    names, rates = names or ["edsr-x4-f16"], rates or [2e-3, 5e-3]
+    command = shown_command(" ".join(["optimisers.py", *names]), output, steps=steps, rate=rates, pairs=pairs)
+    command = command.replace(f"{' '.join(names)} DATA_FOLDER", f"DATA_FOLDER {' '.join(names)}")
     results = ResultFile(output, {"steps": steps, "pairs": pairs}, command)
-    for name in names or ["edsr-x4-f16"]:
+    for name in names:
         job = ZOO[name]
         family = job.family
         drawn = make_pairs(photographs(data_folder / "train"), family.task, count=pairs, side=family.side, seed=1)
         for optimiser in ("muon", "adam"):
-            for rate in rates or [2e-3, 5e-3]:
+            for rate in rates:
                 recipe = replace(job.recipe, steps=steps, learning_rate=rate, optimiser=optimiser)
                 if results.has(network=name, recipe=asdict(recipe)):
                     continue

@@ -85,8 +85,8 @@ GAP = """
 ## Against the literature
 
 From clean inputs. The published networks saw clean inputs only, 800 photographs or more, and days on a GPU; ours see
-compressed inputs too, and minutes on two cores. What would close the gap, in this order: more steps, more photographs,
-the published depth (EDSR has half of its blocks here, DnCNN 12 of 20 layers), and clean inputs alone.
+compressed inputs too, and minutes on two cores. What else differs, and could close the gap: more steps, more
+photographs, the published depth (EDSR has half of its blocks here, DnCNN 12 of 20 layers), and clean inputs alone.
 
 | network | measure | here | published | gap | of |
 |---|---|---|---|---|---|

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training.data import Pairs, compress_randomly, make_pairs, photographs
+from accelir.training.muon import Optimiser, orthogonalised
 from accelir.training.recipe import Recipe, grow, train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.dncnn import DnCNN
@@ -181,3 +183,28 @@ def test_naming_the_kernel_teaches_to_tell_it(shake: ShakePairs) -> None:
         assert float(naming.loss().detach()) < 0.7, "chance is log 4 = 1.39"
     with pytest.raises(InvalidInputError, match="no part"):
         naming.loss()
+
+
+def test_orthogonalised_matrices_have_singular_values_of_about_one():
+    matrices = torch.randn(3, 8, 40, generator=torch.Generator().manual_seed(0))
+    for given in (matrices, matrices.mT):
+        values = torch.linalg.svdvals(orthogonalised(given))
+        assert values.min() > 0.6 and values.max() < 1.3
+        # With the same singular vectors: the product with the matrix itself is symmetric and not negative.
+        product = orthogonalised(given).mT @ given
+        torch.testing.assert_close(product, product.mT, atol=1e-3, rtol=1e-3)
+
+
+def test_muon_takes_inner_matrices_and_adam_the_rest():
+    """A step of Muon moves a matrix by its learning rate, however small the gradient; one of one colour it leaves."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 3, 3))
+    optimiser = Optimiser([module], matrices=True)
+    inner = {id(parameter) for group in optimiser._parts[1].param_groups for parameter in group["params"]}
+    assert inner == {id(module[1].weight)}
+    assert len(optimiser.parameters) == 8
+    before = module[1].weight.detach().clone()
+    (1e-3 * module(torch.rand(2, 3, 16, 16)).square().sum()).backward()
+    optimiser.step(0.01)
+    moved = torch.linalg.svdvals((module[1].weight.detach() - before).reshape(8, -1)) / (0.01 * 0.2 * 72**0.5)
+    assert moved.min() > 0.6 and moved.max() < 1.3
+    assert len(Optimiser([module], matrices=False)._parts) == 1

@@ -3,7 +3,7 @@
 Adam moves each number by itself. Muon (Jordan et al., 2024) takes the momentum of a whole weight matrix and makes all
 its singular values about one, so that no direction of the matrix starves; at the scale of Liu et al., "Muon is scalable
 for LLM training" (2025), one learning rate serves both. A convolution is the matrix of what goes in to what comes out.
-Restoring networks get to the same loss in a third to a quarter of the steps.
+`benchmarks/optimisers.py` measures what it is worth to restoring networks.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.tables import Tables
 from accelir_plugins.jpeg.transform import LARGEST_COEFFICIENT, SMALLEST_COEFFICIENT, ZIGZAG, Layout
 from accelir_plugins.planar.planes import LUMA_FOR_CHROMA
-from accelir_plugins.ycbcr import DCT
+from accelir_plugins.ycbcr import DCT, doubled_rows
 
 __all__ = ["compensated"]
 
@@ -25,15 +25,11 @@ __all__ = ["compensated"]
 _BAND = 16
 
 
-def _from_neighbourhood(doubled: bool) -> npt.NDArray[np.float32]:
+def _from_neighbourhood(halved: bool) -> npt.NDArray[np.float32]:
     """From eight samples of chroma, with one more at either end, to the DCT of the luma beside them: (8 or 16, 10)."""
-    if not doubled:
+    if not halved:
         return np.ascontiguousarray(np.pad(DCT, ((0, 0), (1, 1))), np.float32)
-    samples = np.zeros((16, 10))
-    for sample in range(16):
-        nearer = 1 + sample // 2
-        samples[sample, nearer] = 0.75
-        samples[sample, nearer + 2 * (sample % 2) - 1] = 0.25
+    samples = doubled_rows(np.eye(10, dtype=np.float32), 20)[2:18]
     return np.ascontiguousarray(np.concatenate([DCT @ samples[:8], DCT @ samples[8:]]), np.float32)
 
 

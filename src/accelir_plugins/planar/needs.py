@@ -134,7 +134,7 @@ class Needs:
         """
         if self._relative is None:
             return np.zeros(block_grid(self._image, self._block), np.float32)
-        logs = -0.5 * np.log2(self._needed(step))
+        logs = -0.5 * np.log2(self._needed(self._relative, step))
         share = (self._significance(np.float32(step)) * self._counts).sum(axis=2)
         for _ in range(2):
             logs = np.clip(logs - (logs * share).sum() / share.sum(), -FARTHEST, FARTHEST)
@@ -152,16 +152,15 @@ class Needs:
         if self._relative is None:
             return None
         count = self._relative.shape[2]
-        bands = self._relative @ _FOLD[:count] / self._needed(step)[:, :, None]
+        bands = self._relative @ _FOLD[:count] / self._needed(self._relative, step)[:, :, None]
         if count == 64:
             bands[:, :, 16:] = 1
         return np.clip(bands, 1 / FARTHEST_WEIGHT, FARTHEST_WEIGHT).reshape(*bands.shape[:2], 2, 16)
 
-    def _needed(self, step: float) -> npt.NDArray[np.float32]:
+    def _needed(self, relative: npt.NDArray[np.float32], step: float) -> npt.NDArray[np.float32]:
         """What squared error counts on average over the coefficients of a block not lost: float32 (rows, columns)."""
-        assert self._relative is not None
         weight = self._significance(np.float32(step)) * self._counts * self._norms
-        return np.asarray((self._relative * weight).sum(axis=2) / weight.sum(axis=2), np.float32)
+        return np.asarray((relative * weight).sum(axis=2) / weight.sum(axis=2), np.float32)
 
     def bits(self, log_steps: Steps) -> npt.NDArray[np.float32]:
         """About how many bits blocks take, relative to each other: float32 (rows, columns), above 0."""

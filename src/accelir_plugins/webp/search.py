@@ -5,8 +5,6 @@ Chroma comes first, since none of it depends on luma, so that luma can take back
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +21,7 @@ from accelir_plugins.webp.macroblock import (
 )
 from accelir_plugins.webp.predict import bordered
 from accelir_plugins.webp.quantise import Costs
+from accelir_plugins.ycbcr import doubled
 
 __all__ = ["search"]
 
@@ -96,7 +95,8 @@ def search(
     _search_chroma(chroma, segments, steps, lagrangians, weights, costs, modes, halves, work)
     errors = chroma - halves[:, 1:, 1:].astype(np.float32)
     lost = _LUMA_FOR_CHROMA[0] * errors[0] + _LUMA_FOR_CHROMA[1] * errors[1]
-    _search_luma(luma, lost, segments, steps, lagrangians, weights, costs, room, tried, modes, decoded, work)
+    wanted = np.clip(luma + doubled(lost, *luma.shape), 0, 255)
+    _search_luma(wanted, segments, steps, lagrangians, weights, costs, room, tried, modes, decoded, work)
     return modes, decoded, halves
 
 
@@ -127,8 +127,7 @@ def _search_chroma(
 
 @compiled
 def _search_luma(
-    luma: Bytes,
-    lost: Floats,
+    luma: Floats,
     segments: Bytes,
     steps: npt.NDArray[np.int64],
     lagrangians: npt.NDArray[np.float64],
@@ -152,7 +151,7 @@ def _search_luma(
             for block in range(16):
                 for at in range(16):
                     y, x = 16 * row + block // 4 * 4 + at // 4, 16 * column + block % 4 * 4 + at % 4
-                    work.tile[block, at] = min(max(luma[y, x] + _doubled(lost, y, x), np.float32(0)), np.float32(255))
+                    work.tile[block, at] = luma[y, x]
             mode, error, bits, some = choose_square(
                 row, column, own, lagrangian, costs, counts, decoded, above[column], left, work
             )
@@ -183,14 +182,3 @@ def _copy(levels: npt.NDArray[np.int16], place: npt.NDArray[np.int16]) -> None:
     for block in range(len(levels)):
         for at in range(16):
             place[block if block < 16 else 24, at] = levels[block, at]
-
-
-@compiled
-def _doubled(half: Floats, y: int, x: int) -> Any:
-    """A sample of a plane of half the side that decoders double by the triangle filter, edges repeated."""
-    near_y, near_x = y // 2, x // 2
-    far_y = min(max(near_y + 2 * (y % 2) - 1, 0), half.shape[0] - 1)
-    far_x = min(max(near_x + 2 * (x % 2) - 1, 0), half.shape[1] - 1)
-    near = np.float32(0.75) * half[near_y, near_x] + np.float32(0.25) * half[near_y, far_x]
-    far = np.float32(0.75) * half[far_y, near_x] + np.float32(0.25) * half[far_y, far_x]
-    return np.float32(0.75) * near + np.float32(0.25) * far
