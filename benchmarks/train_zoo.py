@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*ZOO, []], default=[])
     parser.add_argument("--again", action="store_true", help="continue from the committed weights")
     parser.add_argument("--steps", type=int, help="instead of the table's")
+    parser.add_argument("--rate", type=float, help="learning rate instead of the table's, or of two fifths of it")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     prepared: dict[str, Pairs] = {}
@@ -48,6 +49,8 @@ def main() -> None:
             job = replace(job, recipe=replace(job.recipe, learning_rate=0.4 * job.recipe.learning_rate, decay=0.95))
         if options.steps is not None:
             job = replace(job, recipe=replace(job.recipe, steps=options.steps))
+        if options.rate is not None:
+            job = replace(job, recipe=replace(job.recipe, learning_rate=options.rate))
         if path.exists() and not options.again:
             continue
         family = job.family
@@ -121,7 +124,8 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (" --again" if again else "")
-        + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else ""),
+        + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else "")
+        + (f" --rate {job.recipe.learning_rate:g}" if again else ""),
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",
