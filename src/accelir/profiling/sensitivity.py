@@ -71,7 +71,7 @@ def pull_backs(network: IRNetwork, image: ImageArray, *, probes: int = PROBES, s
     def signs(restored: torch.Tensor, rows: Span, columns: Span) -> torch.Tensor:
         return torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1).to(restored.device)
 
-    gradients = np.stack([pull_back(network, colour, signs) for _ in range(probes)])
+    gradients = _pull_back(network, colour, signs, probes)
     return gradients if image.ndim == 3 else gradients.sum(axis=3)
 
 
@@ -93,13 +93,18 @@ def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> G
     Raises:
         NotDifferentiableError: The network has no gradients.
     """
+    return _pull_back(network, colour, cotangent, 1)[0]
+
+
+def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, times: int) -> Gradients:
+    """`pull_back` for several z, of which each tile asks one after another: the network runs forward only once."""
     if not network.differentiable:
         raise NotDifferentiableError(
             f"Network {network.name!r} cannot be differentiated: its sensitivity cannot be measured, and no reference "
             'can guide. Use estimate="profile", and passes=0 with a reference.'
         )
     height, width = colour.shape[:2]
-    gradient = np.zeros(colour.shape, np.float32)
+    gradients = np.zeros((times, *colour.shape), np.float32)
     scale = network.task.scale
     device = network.device
     bfloat16 = fast_dtype(device) is torch.bfloat16
@@ -114,11 +119,12 @@ def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> G
         network.check_output(batch, restored)
         restored = restored.float()
         inside = (..., rows.within(scale), columns.within(scale))
-        weights = torch.zeros_like(restored)
-        weights[inside] = cotangent(restored.detach()[inside], rows, columns)
-        (pulled,) = torch.autograd.grad(restored, batch, weights)
-        gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
-    return gradient
+        for time, gradient in enumerate(gradients, 1):
+            weights = torch.zeros_like(restored)
+            weights[inside] = cotangent(restored.detach()[inside], rows, columns)
+            (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=time < times)
+            gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
+    return gradients
 
 
 def sensitivity_from_gradients(codec: Codec, gradients: Gradients) -> Sensitivity | None:

@@ -26,6 +26,12 @@ CURVE = 8
 WRITES = 10
 """Files written to come near a size, at most."""
 
+ROUND = 3
+"""Pictures after which the worse half of the tunings that are left are given up."""
+
+FEWEST = 3
+"""Tunings that are left to compare on all pictures."""
+
 NEAR = 0.01
 """Logarithm of a size over the wanted one at which a file is near enough."""
 
@@ -51,8 +57,8 @@ def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], t
     """The tuning whose files restore best on the median picture, compared at equal sizes.
 
     The sizes are those at which the restored PSNR has come half of its way and more: below, no network helps, and
-    above, nothing is left to gain. Only a fine control brings files to one size; without it the codec keeps its first
-    tuning.
+    above, nothing is left to gain. Tunings that fall behind are given up early (successive halving). Only a fine
+    control brings files to one size; without it the codec keeps its first tuning.
 
     Args:
         codec: Whose `Codec.tunings` to compare.
@@ -62,13 +68,18 @@ def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], t
     """
     if len(codec.tunings) < 2 or not examples or not codec.fine_control:
         return dict(codec.tunings[0])
+    variants = [codec.tuned(dict(options)) for options in codec.tunings]
     gains = np.zeros((len(codec.tunings), len(examples)))
+    left = np.arange(len(variants))
     for number, example in enumerate(examples):
         tell(number, len(examples))
-        variants = [codec.tuned(dict(options)) for options in codec.tunings]
+        if number % ROUND == 0 and number and len(left) > FEWEST:
+            ranking = np.argsort(-np.median(gains[left, :number], axis=1), kind="stable")
+            left = left[np.sort(ranking[: max(FEWEST, len(left) // 2)])]
         sizes, scores = _curve(variants[0], network, example)
         wanted = np.interp(scores[0] + np.array(SHARES) * (scores[-1] - scores[0]), scores, sizes)
-        for index, variant in enumerate(variants):
+        for index in left:
+            variant = variants[index]
             prepared = variant.prepare(example.image, sensitivity=example.sensitivity(variant))
             for size in wanted:
                 encoded = _near_size(prepared, size, len(codec.levels), codec.trim_slope)
@@ -76,7 +87,7 @@ def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], t
                 # Held against the curve at this very size; what is wrong with the curve is so for all of them.
                 gains[index, number] += score - np.interp(np.log(len(encoded.data)), sizes, scores)
     # The median: on a flat picture a file of a few hundred bytes can win or lose a decibel.
-    return dict(codec.tunings[int(np.argmax(np.median(gains, axis=1)))])
+    return dict(codec.tunings[left[np.argmax(np.median(gains[left], axis=1))]])
 
 
 def _curve(
