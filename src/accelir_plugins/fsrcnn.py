@@ -12,7 +12,7 @@ from torch import nn
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
-from accelir_plugins._layers import bilinear_deconvolution
+from accelir_plugins._layers import Deconvolution, SlopedReLU, bilinear_deconvolution
 from accelir_plugins._weights import load_weights
 
 
@@ -21,7 +21,7 @@ class _Conv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-        activation = nn.PReLU(outputs)
+        activation = SlopedReLU(outputs)
         nn.init.kaiming_normal_(convolution.weight, a=0.25)
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         super().__init__(convolution, activation)
@@ -50,7 +50,7 @@ class FSRCNN(nn.Module):
         self.expand = _Conv(shrunk, width, 1)
         # Of the nine positions that an input pixel writes to, three lie before its first output pixel: its middle is at
         # (scale - 1) / 2, and nine around that is as symmetrical as nine can be.
-        self.upsample = nn.ConvTranspose2d(width, 3, 9, stride=scale, padding=3, output_padding=scale - 3)
+        self.upsample = Deconvolution(width, 3, 9, scale, 3)
         nn.init.normal_(self.upsample.weight, std=1e-3)
         bilinear_deconvolution(self.upsample, scale)
 

@@ -1,0 +1,50 @@
+"""The layers that networks share do the same sums as torch's own."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import accelir
+from accelir.network import TorchNetwork
+from accelir_plugins._layers import Deconvolution, SlopedReLU
+from accelir_plugins.fsrcnn import FSRCNN
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(9, 4, 3), (4, 2, 1), (5, 3, 1), (2, 2, 0), (6, 2, 2), (3, 1, 1), (3, 2, 0), (7, 2, 3)],
+)
+def test_deconvolution_is_transposed_convolution(kernel: int, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    layer = Deconvolution(5, 3, kernel, stride, padding).double()
+    image = torch.randn(2, 5, 6, 7, dtype=torch.float64, requires_grad=True)
+    made, plain = layer(image), nn.ConvTranspose2d.forward(layer, image)[..., : 6 * stride, : 7 * stride]
+    assert made.shape == (2, 3, 6 * stride, 7 * stride)
+    assert torch.allclose(made, plain, atol=1e-12)
+    wanted = torch.randn(made.shape, dtype=torch.float64)
+    for ours, theirs in zip(
+        torch.autograd.grad(made, [image, *layer.parameters()], wanted),
+        torch.autograd.grad(plain, [image, *layer.parameters()], wanted),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_fsrcnn_takes_every_scale() -> None:
+    for scale in (2, 3, 4):
+        network = TorchNetwork(FSRCNN(16, scale), accelir.SuperResolution(scale))
+        assert network.restore(np.zeros((6, 7, 3), np.uint8)).shape == (6 * scale, 7 * scale, 3)
+        assert network.cost(6, 7).macs == 42 * (75 * 16 + 16 * 4 + 4 * 9 * 16 + 4 * 16 + 81 * 16 * 3)
+
+
+def test_sloped_relu_is_prelu() -> None:
+    ours, plain = SlopedReLU(3), nn.PReLU(3)
+    slopes = torch.tensor([0.25, -0.5, 1.5])
+    ours.weight.data = plain.weight.data = slopes
+    values = torch.randn(2, 3, 5, 5)
+    assert torch.equal(ours(values), plain(values))
+    with torch.autocast("cpu", torch.bfloat16):
+        made = ours(values.bfloat16())
+    assert made.dtype is torch.bfloat16
+    assert torch.equal(made, plain(values.bfloat16().float()).bfloat16())
