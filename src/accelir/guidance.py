@@ -12,8 +12,9 @@ import torch
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import BudgetError, CodecError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, Span
+from accelir.network import IRNetwork
 from accelir.profiling.sensitivity import PROBES, mean_sensitivity, measure_sensitivity, pull_back
+from accelir.tiles import Span
 
 if TYPE_CHECKING:
     from accelir.profiling.profiler import Progress

@@ -19,17 +19,9 @@ from torch import nn
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
+from accelir.tiles import TILE, Span, tiles
 
-__all__ = ["Cost", "IRNetwork", "Span", "TorchNetwork", "as_module", "channels_last", "fast_dtype"]
-
-TILE = 512
-"""Side of the input tiles of `IRNetwork.restore`, their margin not counted."""
-
-LOCAL_MARGIN = 64
-"""Margin of the tiles of a network whose receptive field has no end."""
-
-WHOLE_IMAGE = 2**20
-"""Pixels up to which a network whose receptive field has no end sees the image whole."""
+__all__ = ["Cost", "IRNetwork", "TorchNetwork", "as_module", "channels_last", "fast_dtype"]
 
 ImageT = TypeVar("ImageT", ImageArray, Image.Image)
 
@@ -47,36 +39,6 @@ class Cost:
     macs: int
     flops: int
     params: int
-
-
-@dataclass(frozen=True)
-class Span:
-    """One side of a tile, in pixels of the input.
-
-    Attributes:
-        start: Of what the tile is for.
-        stop: Its end.
-        first: Of what the network sees: the margins too.
-        last: Its end.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-    @property
-    def outer(self) -> slice:
-        """What the network sees."""
-        return slice(self.first, self.last)
-
-    def scaled(self, scale: int) -> slice:
-        """Where the tile goes in the output."""
-        return slice(self.start * scale, self.stop * scale)
-
-    def within(self, scale: int) -> slice:
-        """Where that lies in what the network returns."""
-        return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
 
 
 class IRNetwork(ABC):
@@ -258,15 +220,7 @@ class IRNetwork(ABC):
             side: Of the tiles without their margin; by default 512, or the whole of an image of up to one megapixel for
                 a network whose receptive field has no end.
         """
-        tile = TILE if side is None else side
-        tile = max(tile - tile % self.multiple, self.multiple)
-        margin = LOCAL_MARGIN if self.receptive_field is None else self.receptive_field // 2 + 1
-        margin = -(-margin // self.multiple) * self.multiple
-        if side is None and self.receptive_field is None and height * width <= WHOLE_IMAGE:
-            tile = max(height, width)
-        for rows in _spans(height, tile, margin):
-            for columns in _spans(width, tile, margin):
-                yield rows, columns
+        return tiles(height, width, side, receptive_field=self.receptive_field, multiple=self.multiple)
 
     def check_output(self, batch: torch.Tensor, restored: torch.Tensor) -> None:
         """Make sure that `forward` returned what the task promises.
@@ -374,13 +328,6 @@ def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[
 
 # On the CPU it is an operation of its own, which torch's counter takes for nothing.
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-
-
-def _spans(side: int, tile: int, margin: int) -> list[Span]:
-    return [
-        Span(start, min(start + tile, side), max(start - margin, 0), min(start + tile + margin, side))
-        for start in range(0, side, tile)
-    ]
 
 
 def channels_last(module: nn.Module) -> nn.Module:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from accelir.errors import DecodeError, InvalidInputError
-from accelir.network import LOCAL_MARGIN, Cost, IRNetwork, Span
+from accelir.network import Cost, IRNetwork
 from accelir.registry import task as task_of
 from accelir.tasks import Task
+from accelir.tiles import Span, margin_of
 from accelir_plugins._foreign import Sizes, run
 
 __all__ = ["OnnxNetwork", "load"]
@@ -118,8 +119,7 @@ class OnnxNetwork(IRNetwork):
         """Of a side: as far inside the picture as they go, for the network to see its real borders."""
         if length <= fixed:
             return [Span(0, length, 0, length)]
-        margin = LOCAL_MARGIN if self.receptive_field is None else self.receptive_field // 2 + 1
-        margin = -(-min(margin, fixed // 4) // self.multiple) * self.multiple
+        margin = -(-min(margin_of(self.receptive_field), fixed // 4) // self.multiple) * self.multiple
         step = max((fixed - 2 * margin) // self.multiple, 1) * self.multiple
         last = -(-(length - fixed) // self.multiple) * self.multiple
         firsts = {start: min(max(start - margin, 0), last) for start in range(0, length, step)}

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from accelir.errors import DecodeError, InvalidInputError, MissingDependencyError
-from accelir.network import IRNetwork, Span
+from accelir.network import IRNetwork
 from accelir.tasks import SuperResolution, Task
+from accelir.tiles import Span
 from accelir_plugins._foreign import Sizes, run
 
 __all__ = ["SpandrelNetwork", "load"]

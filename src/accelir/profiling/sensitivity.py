@@ -11,7 +11,8 @@ import torch
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, Span, channels_last, fast_dtype
+from accelir.network import IRNetwork, channels_last, fast_dtype
+from accelir.tiles import Span
 
 __all__ = [
     "mean_sensitivity",

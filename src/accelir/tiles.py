@@ -1,0 +1,73 @@
+"""Tiles: the parts in which a network sees a large image, each with a margin that its output depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["TILE", "Span", "margin_of", "tiles"]
+
+TILE = 512
+"""Side of the tiles of an input, their margin not counted."""
+
+LOCAL_MARGIN = 64
+"""Margin of the tiles of a network whose receptive field has no end."""
+
+WHOLE_IMAGE = 2**20
+"""Pixels up to which a network whose receptive field has no end sees the image whole."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One side of a tile, in pixels of the input.
+
+    Attributes:
+        start: Of what the tile is for.
+        stop: Its end.
+        first: Of what the network sees: the margins too.
+        last: Its end.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    @property
+    def outer(self) -> slice:
+        """What the network sees."""
+        return slice(self.first, self.last)
+
+    def scaled(self, scale: int) -> slice:
+        """Where the tile goes in the output."""
+        return slice(self.start * scale, self.stop * scale)
+
+    def within(self, scale: int) -> slice:
+        """Where that lies in what the network returns."""
+        return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
+
+
+def margin_of(receptive_field: int | None) -> int:
+    """Pixels around a tile that its output depends on."""
+    return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
+
+
+def tiles(
+    height: int, width: int, side: int | None, *, receptive_field: int | None, multiple: int
+) -> Iterator[tuple[Span, Span]]:
+    """The tiles of an image, row by row: the rows and the columns of each; see `accelir.network.IRNetwork.tiles`."""
+    tile = TILE if side is None else side
+    tile = max(tile - tile % multiple, multiple)
+    margin = -(-margin_of(receptive_field) // multiple) * multiple
+    if side is None and receptive_field is None and height * width <= WHOLE_IMAGE:
+        tile = max(height, width)
+    for rows in _spans(height, tile, margin):
+        for columns in _spans(width, tile, margin):
+            yield rows, columns
+
+
+def _spans(side: int, tile: int, margin: int) -> list[Span]:
+    return [
+        Span(start, min(start + tile, side), max(start - margin, 0), min(start + tile + margin, side))
+        for start in range(0, side, tile)
+    ]
