@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from accelir.errors import CodecError, DecodeError, InvalidInputError
-from accelir_plugins.jpeg import JpegCodec, entropy, quantise
+from accelir_plugins.jpeg import JpegCodec, entropy, trellis
 from accelir_plugins.jpeg import tables as quantisation_tables
 from accelir_plugins.jpeg.transform import ZIGZAG
 
@@ -307,7 +307,7 @@ def test_trellis_is_the_optimum_of_brute_force(zeroing):
         lagrangian = float(rng.uniform(1, 60))
         result = np.zeros(64, dtype=np.int16)
         room, places = np.empty((4, 65)), np.empty((5, 65), dtype=np.int64)
-        quantise._trellis_block(scaled, weights, lagrangian, table, costs, zeroing, room, places, result)
+        trellis._block(scaled, weights, lagrangian, table, costs, zeroing, room, places, result)
 
         def cost_of(levels: np.ndarray, scaled=scaled, weights=weights, costs=costs, lagrangian=lagrangian) -> float:
             shares = np.where(levels[1:] == 0, zeroing, 1.0)
