@@ -308,7 +308,7 @@ def _pixels(restored: torch.Tensor) -> ImageArray:
     rows = height if last.device.type != "cpu" else max(1, BAND // (count * width))
     for top in range(0, height, rows):
         band = slice(top, top + rows)
-        pixels[:, band] = last[:, band].float().mul_(255).round_().clamp_(0, 255)
+        pixels[:, band] = (255 * last[:, band].float()).round_().clamp_(0, 255)
     array: ImageArray = pixels.cpu().numpy()
     return array
 

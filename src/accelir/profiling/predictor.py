@@ -71,7 +71,8 @@ class PredictorNet(nn.Module):
         bias = None if first.bias is None else first.bias - 0.5 * first.weight.sum((1, 2, 3))
         height, width = pixels.shape[2:]
         rows = max(1, STRIP_VALUES // (first.out_channels * width * self.block)) * self.block
-        known = torch.empty((1, to_cells.out_channels, 0, width // CELL), dtype=weight.dtype)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+        known = torch.empty((1, to_cells.out_channels, 0, width // CELL), dtype=dtype)
         strips = []
         done = 0
         for top in range(0, height, rows):
@@ -79,7 +80,7 @@ class PredictorNet(nn.Module):
             # One cell further down is seen, and one above, which the strip before has left.
             stop = min(bottom + CELL, height)
             if stop > done:
-                fine = nn.functional.conv2d(_framed(pixels, done, stop, weight.dtype), weight, bias).relu_()
+                fine = nn.functional.conv2d(_framed(pixels, done, stop, dtype), weight, bias).relu_()
                 known = torch.cat([known, to_cells(fine).relu_()], dim=2)
                 done = stop
             edges = (0, 0, int(top == 0), int(bottom == height))
@@ -127,9 +128,10 @@ class Predictor:
         padded = np.pad(colour, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else colour
         # torch takes no array that cannot be written to.
         pixels = torch.from_numpy(padded if padded.flags.writeable else padded.copy()).permute(2, 0, 1)[None]
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        fast = fast_dtype(torch.device("cpu")) is torch.bfloat16
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
             sensitivity, scores = self.net.in_strips(pixels)
-        coefficients = sensitivity[0].permute(1, 2, 0).contiguous().numpy()
+        coefficients = sensitivity[0].permute(1, 2, 0).float().contiguous().numpy()
         return coefficients, scores[0].argmax(0).numpy().astype(np.int32)
 
     @property
