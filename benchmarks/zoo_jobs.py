@@ -85,10 +85,10 @@ FAMILIES = {
 
 TRAININGS = (
     # family, width, steps, learning rate, grown from width
-    ("edsr-x4", 8, 6000, 3e-3, None),
-    ("edsr-x4", 16, 8000, 2e-3, 8),
+    ("edsr-x4", 8, 6000, 5e-3, None),
+    ("edsr-x4", 16, 6000, 2e-3, 8),
     ("edsr-x4", 32, 4500, 1e-3, 16),
-    ("edsr-x4", 64, 1100, 6e-4, 32),
+    ("edsr-x4", 64, 4000, 1e-3, 32),
     ("fsrcnn-x4", 16, 10000, 5e-3, None),
     ("fsrcnn-x4", 32, 10000, 4e-3, 16),
     ("fsrcnn-x4", 56, 10000, 4e-3, 32),
@@ -105,10 +105,10 @@ TRAININGS = (
     ("swinir-x4", 60, 6000, 6e-4, None),
     ("edsr-x2", 16, 5000, 3e-3, None),
     ("edsr-x2", 64, 2000, 2e-3, 16),
-    ("dncnn-s25", 8, 10_000, 3e-3, None),
-    ("dncnn-s25", 16, 12_000, 2e-3, 8),
-    ("dncnn-s25", 32, 8000, 1e-3, 16),
-    ("dncnn-s25", 64, 3000, 6e-4, 32),
+    ("dncnn-s25", 8, 8000, 3e-3, None),
+    ("dncnn-s25", 16, 8000, 3e-3, 8),
+    ("dncnn-s25", 32, 5000, 3e-3, 16),
+    ("dncnn-s25", 64, 7000, 3e-3, 32),
     ("dncnn-blind", 16, 6000, 3e-3, None),
     ("dncnn-blind", 64, 2500, 2e-3, 16),
     ("restormer-s25", 8, 10_000, 1e-3, None),
