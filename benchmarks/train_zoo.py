@@ -2,8 +2,8 @@
 
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
 order of the table in `zoo_jobs`, since a wide one may start from the narrower one before it. An interrupted run resumes
-from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, at two fifths of
-the learning rate.
+from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, by default at
+two fifths of the learning rate.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*ZOO, []], default=[])
     parser.add_argument("--again", action="store_true", help="continue from the committed weights")
     parser.add_argument("--steps", type=int, help="instead of the table's")
-    parser.add_argument("--rate", type=float, help="learning rate instead of the table's, or of two fifths of it")
+    parser.add_argument("--rate", type=float, help="by default the table's; with --again two fifths of it")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     prepared: dict[str, Pairs] = {}
@@ -125,7 +125,11 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (" --again" if again else "")
         + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else "")
-        + (f" --rate {job.recipe.learning_rate:g}" if again else ""),
+        + (
+            f" --rate {job.recipe.learning_rate!r}"
+            if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
+            else ""
+        ),
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",

@@ -278,7 +278,7 @@ def test_bytes_depend_neither_on_threads_nor_on_the_folder_for_files(photo, tmp_
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     for count in (1, 3, 7):
-        monkeypatch.setattr(encoder, "processors", lambda count=count: count)
+        monkeypatch.setattr(encoder, "allowed", lambda count=count: count)
         with ThreadPoolExecutor(3) as pool:
             assert set(pool.map(lambda _: codec.encode(photo, levels).data, range(3))) == {expected}
     assert not list(folder.iterdir())
@@ -320,14 +320,14 @@ def test_no_quantiser_is_read_from_damaged_files(photo):
     Image.fromarray(photo).save(stream, "PNG")
     for bad in (b"", data[:12], b"noise" * 100, stream.getvalue(), data[:300], data[: len(data) // 2]):
         with pytest.raises(DecodeError):
-            read_quantiser(bad[:40])
+            read_quantiser(bad)
 
 
 def test_limits_say_what_is_allowed():
     codec = AvifCodec()
     with pytest.raises(CodecError, match="32768"):
         codec.prepare(np.zeros((1, 32769), np.uint8))
-    with pytest.raises(CodecError, match="268435456 pixels"):
+    with pytest.raises(CodecError, match="178956970 pixels"):
         codec.prepare(np.broadcast_to(np.uint8(0), (16385, 16385)))
     with pytest.raises(InvalidInputError, match="speed"):
         AvifCodec(speed=7)

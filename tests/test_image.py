@@ -181,3 +181,29 @@ def test_sixteen_bits_are_not_cut_to_eight_in_silence() -> None:
         as_image_array(png_of_16_bits())
     with Image.open(io.BytesIO(png_of_16_bits())) as opened, pytest.raises(InvalidInputError, match="8 bits"):
         as_image_array(opened)
+
+
+def test_more_than_8_bits_are_refused_in_any_format() -> None:
+    sgi = io.BytesIO()
+    Image.fromarray(GRADIENT).save(sgi, "SGI")
+    deep = bytearray(sgi.getvalue())
+    deep[3] = 2
+    stream = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (64, 64), np.zeros((64, 64, 3), np.uint16).tobytes()).save(stream)
+    for data in (b"P6\n4 4\n65535\n" + bytes(96), b"P6\n4 4\n1000\n" + bytes(96), stream.getvalue(), bytes(deep) * 2):
+        with pytest.raises(InvalidInputError, match="8 bits"):
+            as_image_array(data)
+    with Image.open(stream) as opened:
+        assert as_image_array(opened.convert("RGB")).shape == (64, 64, 3)
+    assert as_image_array(b"P6\n4 4\n255\n" + bytes(48)).shape == (4, 4, 3)
+
+
+def test_an_avif_of_10_bits_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(GRADIENT).save(stream, "AVIF")
+    data = bytearray(stream.getvalue())
+    assert as_image_array(bytes(data)).shape == GRADIENT.shape
+    # That it is one stands in the configuration, and in the stream, which Pillow goes by.
+    data[data.index(b"av1C") + 6] |= 0x40
+    with pytest.raises((InvalidInputError, DecodeError)):
+        as_image_array(bytes(data))

@@ -38,6 +38,25 @@ def test_fsrcnn_takes_every_scale() -> None:
         assert network.cost(6, 7).macs == 42 * (75 * 16 + 16 * 4 + 4 * 9 * 16 + 4 * 16 + 81 * 16 * 3)
 
 
+def test_an_exported_network_has_the_layers_of_the_paper(tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    network = TorchNetwork(FSRCNN(16), accelir.SuperResolution(4))
+    path = tmp_path / "a.onnx"
+    accelir.export_onnx(network, path)
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert "ConvTranspose" in kinds
+    assert accelir.network(path).cost(9, 11).macs == network.cost(9, 11).macs
+    image = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    exported = accelir.network(path).restore(image).astype(int)
+    assert np.abs(exported - network.restore(image, dtype=torch.float32)).max() <= 1
+
+
+def test_cost_is_known_where_nothing_is_computed() -> None:
+    network = TorchNetwork(FSRCNN(16), accelir.SuperResolution(4))
+    assert TorchNetwork(FSRCNN(16).to("meta"), network.task).cost(6, 7) == network.cost(6, 7)
+
+
 def test_sloped_relu_is_prelu() -> None:
     ours, plain = SlopedReLU(3), nn.PReLU(3)
     slopes = torch.tensor([0.25, -0.5, 1.5])

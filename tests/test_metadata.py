@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from typer.testing import CliRunner
 
 import accelir
+from accelir.cli import app
 from accelir.errors import BudgetError, CodecError, InvalidInputError
 from accelir.image import read_image
 from accelir_plugins.jpeg import JpegCodec
@@ -44,8 +47,7 @@ def test_encode_keeps_what_the_picture_says(picture, kind):
         assert opened.info["icc_profile"] == ICC
         if kind in ("JPEG", "WEBP"):
             assert opened.info["xmp"] == XMP
-        if kind != "TIFF":
-            assert opened.getexif()[ARTIST] == "somebody"
+        assert dict(opened.getexif()) == {ARTIST: "somebody"} | ({} if kind == "TIFF" else {ORIENTATION: 1})
     assert len(encoded.data) <= 8000
     assert encoded.overhead_bits + encoded.block_bits.sum() == 8 * len(encoded.data)
 
@@ -116,3 +118,71 @@ def test_a_codec_without_a_place_for_it_says_so(picture, monkeypatch):
     with pytest.warns(accelir.MetadataWarning, match="jpeg"):
         encoded = accelir.encode(stored(picture), network=NETWORK, budget=accelir.Bytes(8000))
     assert "icc_profile" not in Image.open(io.BytesIO(encoded.data)).info
+
+
+@pytest.mark.parametrize("quotes", [b'tiff:Orientation="6"', b"tiff:Orientation = '6'"])
+def test_xmp_says_no_other_orientation(picture, quotes):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d ' + quotes + b"/><tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
+    for orientation in (1, 6):
+        kept = read_image(stored(picture, "JPEG", orientation, xmp=xmp))[1].xmp
+        assert b"6" not in kept and b"8" not in kept
+        assert kept.count(b"Orientation") == 3 or orientation == 6
+
+
+def test_xmp_names_no_packet_that_is_left_behind(picture):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d a="1" xmpNote:HasExtendedXMP="00ff"/></x:xmpmeta>'
+    with pytest.warns(accelir.MetadataWarning, match="extended"):
+        kept = read_image(stored(picture, xmp=xmp))[1].xmp
+    assert kept == xmp.replace(b' xmpNote:HasExtendedXMP="00ff"', b"")
+
+
+def test_damaged_exif_is_left_out_and_the_picture_is_read(picture):
+    """Some bytes of it at a time: none but our own errors come out, and the pixels stay."""
+    source = stored(picture, "JPEG", 6)
+    start, pixels = source.index(b"Exif\0\0") + 6, read_image(source)[0]
+    length = int.from_bytes(source[start - 8 : start - 6], "big") - 8
+    rng = np.random.default_rng(0)
+    told = 0
+    for _ in range(400):
+        bad = bytearray(source)
+        for at in rng.integers(start, start + length, 2):
+            bad[at] = rng.integers(256)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            seen, kept = read_image(bytes(bad))
+        assert seen.size == pixels.size
+        told += any(issubclass(each.category, accelir.MetadataWarning) for each in caught)
+        assert kept.icc == ICC
+    assert told >= 1
+
+
+def test_restore_keeps_what_any_format_says(picture):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    for kind in ("JPEG", "WEBP", "AVIF", "HEIF"):
+        restored = accelir.restore(stored(picture, kind), network=NETWORK)
+        assert restored.info["icc_profile"] == ICC, kind
+        assert restored.info["xmp"] == XMP, kind
+        assert b"somebody" in restored.info["exif"], kind
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "PNG"])
+def test_transparency_is_refused_by_restore_as_by_encode(picture, kind):
+    picture.putalpha(100)
+    stream = io.BytesIO()
+    picture.save(stream, kind)
+    with pytest.raises(InvalidInputError, match="transparency"):
+        accelir.restore(stream.getvalue(), network=NETWORK)
+    with pytest.raises(InvalidInputError, match="transparency"):
+        accelir.encode(stream.getvalue(), network=NETWORK, budget=accelir.Bytes(8000))
+
+
+def test_the_command_line_keeps_it_in_any_format(picture, tmp_path):
+    source = tmp_path / "a.jpg"
+    source.write_bytes(stored(picture))
+    for ending in (".png", ".tiff", ".jpg", ".webp"):
+        target = tmp_path / f"b{ending}"
+        done = CliRunner().invoke(app, ["restore", str(source), "--network", NETWORK, "--output", str(target)])
+        assert done.exit_code == 0, done.output
+        assert read_image(target)[1].xmp == XMP
+        assert b"somebody" in read_image(target)[1].exif

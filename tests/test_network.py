@@ -10,8 +10,8 @@ from torch import nn
 
 import accelir
 from accelir.errors import InvalidInputError
-from accelir.network import TorchNetwork
-from accelir.profiling.sensitivity import pull_backs, smooth_over_blocks
+from accelir.network import TorchNetwork, _pixels
+from accelir.profiling.sensitivity import _pull_back, pull_back, pull_backs, smooth_over_blocks
 from accelir.tasks import Denoise, SuperResolution
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
@@ -72,7 +72,8 @@ def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, mul
     assert max(photo.shape) > 16 + 2 * (field // 2 + multiple)
     net = TorchNetwork(module, task, receptive_field=field, multiple=multiple)
     whole = net.restore(photo, dtype=torch.float32).astype(int)
-    monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 16)
+    monkeypatch.setattr(sys.modules["accelir.tiles"], "TILE", 16)
+    assert len(list(net.tiles(*photo.shape[:2]))) > 1
     tiled = net.restore(photo, dtype=torch.float32).astype(int)
     assert np.abs(tiled - whole).max() <= 1
 
@@ -231,7 +232,7 @@ def test_smoothing_keeps_constants_and_sums_inside() -> None:
 
 
 def test_a_batch_is_what_its_images_are_one_by_one(monkeypatch):
-    monkeypatch.setattr(sys.modules[TorchNetwork.__module__], "TILE", 40)
+    monkeypatch.setattr(sys.modules["accelir.tiles"], "TILE", 40)
     net = accelir.network("edsr-x4-f8")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 24, 20, 3)).astype(np.uint8)
@@ -247,3 +248,53 @@ def test_a_batch_is_what_its_images_are_one_by_one(monkeypatch):
 def test_a_batch_of_several_sizes_is_refused():
     with pytest.raises(InvalidInputError, match="one size"):
         accelir.network("edsr-x4-f8").restore_batch([PHOTO, PHOTO[:-1]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_bright_outputs_of_any_type_are_finite(dtype):
+    class Bright(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (torch.ones_like(x) + 0 * x).to(dtype) * (1 if dtype is torch.float16 else 1e38)
+
+    net = TorchNetwork(Bright(), Denoise(5), receptive_field=1)
+    assert (net.restore(np.zeros((300, 300, 3), np.uint8)) == 255).all()
+
+
+@pytest.mark.parametrize("values", [[float("nan")], [float("inf")], [float("inf"), float("-inf")]])
+def test_outputs_that_are_not_finite_are_refused(values):
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.clone()
+            x[0, 0, 0, : len(values)] = torch.tensor(values)
+            return x
+
+    with pytest.raises(InvalidInputError, match="not finite"):
+        TorchNetwork(Broken(), Denoise(5)).restore(np.zeros((8, 8, 3), np.uint8), dtype=torch.float32)
+
+
+def test_rounding_by_bands_is_rounding(monkeypatch):
+    monkeypatch.setattr(sys.modules["accelir.network"], "BAND", 50)
+    values = torch.rand(2, 3, 11, 9, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    wanted = (255 * values).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    for given in (values, values.double(), values.to(memory_format=torch.channels_last)):
+        assert np.array_equal(_pixels(given), wanted)
+    whole = torch.zeros(1, 1, 1, 1).expand(1, 3, 30, 30)
+    assert _pixels(whole).shape == (1, 30, 30, 3) and float(whole.sum()) == 0
+
+
+def test_several_probes_are_as_many_single_ones(monkeypatch):
+    monkeypatch.setattr(sys.modules["accelir.profiling.sensitivity"], "PATCH", 32)
+    net = TorchNetwork(EDSR(8), SuperResolution(4), receptive_field=41)
+    image = PHOTO[:40, :30]
+    signs = {}
+
+    def cotangent(restored, rows, columns):
+        asked = signs.setdefault((rows.start, columns.start), [])
+        asked.append(torch.randint(0, 2, restored.shape).float() * 2 - 1)
+        return asked[-1]
+
+    several = _pull_back(net, image, cotangent, 3)
+    assert len(signs) > 1
+    for number, gradient in enumerate(several):
+        alone = pull_back(net, image, lambda _, rows, columns, n=number: signs[rows.start, columns.start][n])
+        assert np.array_equal(alone, gradient)

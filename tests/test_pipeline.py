@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import accelir
+from accelir.errors import CodecError, InvalidInputError, ProfileMismatchError
 from accelir.metrics import psnr_rgb
 from accelir.pipeline import ProfileWarning
 
@@ -149,6 +150,33 @@ def test_a_profile_lends_a_control_its_options(noisy) -> None:
     lent = accelir.encode(small, profile=profile, **arguments)
     assert lent.data == accelir.encode(small, codec=accelir.codec("jpeg", **options), **arguments).data
     assert lent.data != accelir.encode(small, **arguments).data
+
+
+def test_each_of_several_networks_may_have_a_profile_of_its_own(noisy) -> None:
+    names = ["dncnn-s25-f8", "dncnn-s25-f16"]
+    installed = [accelir.profile_for("jpeg", name) for name in names]
+    budget = accelir.Bytes(4000)
+    usual = accelir.encode(noisy, network=names, budget=budget).data
+    for profiles in (installed[0], installed, [None, installed[1]]):
+        assert accelir.encode(noisy, network=names, budget=budget, profile=profiles).data == usual
+    with pytest.raises(InvalidInputError, match="2 networks want as many profiles; got 1"):
+        accelir.encode(noisy, network=names, budget=budget, profile=installed[:1])
+    with pytest.raises(ProfileMismatchError):
+        accelir.encode(noisy, network=names, budget=budget, profile=installed[::-1])
+
+
+def test_a_reference_of_another_size_is_refused_whatever_it_is_for(noisy) -> None:
+    for estimate, passes in (("profile", 0), ("uniform", None), ("profile", None)):
+        with pytest.raises(InvalidInputError):
+            accelir.encode(
+                noisy, network="dncnn-s25-f8", budget=accelir.Bytes(4000), reference=noisy[:9], passes=passes,
+                estimate=estimate,
+            )  # fmt: skip
+
+
+def test_like_quality_of_what_jpeg_does_not_hold_is_a_codec_error() -> None:
+    with pytest.raises(CodecError, match="65500"):
+        accelir.encode(np.zeros((1, 65501), np.uint8), network="edsr-x4-f8", budget=accelir.LikeQuality(75))
 
 
 def test_a_profile_of_another_network_is_refused(tmp_path, noisy) -> None:

@@ -62,3 +62,21 @@ def test_the_first_is_kept_where_nothing_can_be_compared(nothing, examples):
     assert best_tuning(Coarse(), nothing, examples, lambda done, total: None) == WASTEFUL
     assert best_tuning(codec_with(WASTEFUL, SQUARED_ERROR), nothing, [], lambda done, total: None) == WASTEFUL
     assert best_tuning(codec_with(WASTEFUL), nothing, examples, lambda done, total: None) == WASTEFUL
+
+
+def test_what_falls_behind_is_given_up_and_the_best_is_not(nothing, examples):
+    prepared = []
+
+    class Watched(JpegCodec):
+        tunings = (WASTEFUL, {"table": "flat", "rdo": 2.0}, SHARPENED, FOR_THE_EYE, {"table": "flat", "rdo": 1.0},
+                   {"table": "flat", "rdo": 0.5}, SQUARED_ERROR)  # fmt: skip
+
+        def prepare(self, image, *, sensitivity=None):
+            prepared.append(self.options)
+            return super().prepare(image, sensitivity=sensitivity)
+
+    seven = [examples[number % 2] for number in range(7)]
+    assert best_tuning(Watched(), nothing, seven, lambda done, total: None) == SQUARED_ERROR
+    # Once more for the first tuning and each picture: its curve. Then 7 for three pictures, and 3 for the rest.
+    assert len(prepared) == 7 + 3 * 7 + 4 * 3
+    assert prepared.count(Watched(**SQUARED_ERROR).options) == 7

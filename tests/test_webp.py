@@ -483,6 +483,38 @@ def test_the_longest_side_opens_and_no_longer_one():
         codec.prepare(np.zeros((1, 16384), np.uint8))
 
 
+def test_a_strangers_file_that_bears_our_mark_of_gray_keeps_its_colours(photo):
+    """libwebp writes it where its loop filter is the simple one."""
+    codec = WebpCodec()
+    data = bytearray(codec.encode(photo, 12).data)
+    data[data.index(b"VP8 ") + 8] |= 0x02
+    assert codec.decode(bytes(data)).shape == photo.shape
+    # Nor does a profile with the name of the chunk in it mislead.
+    gray = codec.encode(np.ascontiguousarray(photo[:, :, 1]), 12).data
+    assert codec.decode(codec.embed(gray, Metadata(icc=b"VP8 " * 30))).ndim == 2
+
+
+def test_a_gray_profile_is_not_put_into_a_file_that_is_read_as_rgb(photo):
+    codec = WebpCodec()
+    data = codec.encode(np.ascontiguousarray(photo[:, :, 1]), 12).data
+    assert codec.embed(data, Metadata(icc=b"0" * 16 + b"GRAY")) == data
+
+
+def test_the_loop_filter_is_on_where_the_finest_segment_needs_none(photo):
+    """Coarse blocks beside very fine ones are filtered as those of a file of their own are."""
+    av = pytest.importorskip("av", reason="PyAV is not installed", exc_type=ImportError)
+    wanted = np.full((12, 16), _LOG_STEPS[60], np.float32)
+    wanted[:, :8] = _LOG_STEPS[4]
+    data = WebpCodec().picture(to_planes(photo, "limited", "sharp"), wanted).data
+    decoded = []
+    for skipped in ("none", "all"):
+        context = av.CodecContext.create("vp8", "r")
+        context.options = {"skip_loop_filter": skipped}
+        (frame,) = [*context.decode(av.Packet(container.frame(data))), *context.decode(None)]
+        decoded.append(np.frombuffer(frame.planes[0], np.uint8).reshape(-1, frame.planes[0].line_size)[:192, 144:256])
+    assert (decoded[0] != decoded[1]).any()
+
+
 def test_dwebp_sees_what_pillow_sees(photo, tmp_path: Path):
     """Both are libwebp, but of different versions, perhaps."""
     path = shutil.which("dwebp")

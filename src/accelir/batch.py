@@ -99,8 +99,8 @@ def encode_many(
         profile = Profile.load(profile)
     if isinstance(profile, Profile):
         profile.check(coder, nets[0])
-    elif estimate == "profile":
-        for net in nets:
+    if estimate == "profile":
+        for net in nets[0 if profile is None else 1 :]:
             profile_for(coder, net)
     if workers is not None and workers < 1:
         raise InvalidInputError(f"There is at least 1 worker; got {workers!r}.")

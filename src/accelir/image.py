@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
-from accelir.metadata import Metadata
+from accelir.metadata import Metadata, upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,8 +22,10 @@ __all__ = [
     "ImageLike",
     "as_image_array",
     "block_grid",
+    "decode_by_pillow",
     "matches",
     "pictures_in",
+    "pixels_of",
     "read_bytes",
     "read_image",
     "require_image",
@@ -34,7 +36,9 @@ __all__ = [
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
 
-PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+PICTURE_ENDINGS = {
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".jp2", ".avif", ".heic", ".heif"
+}  # fmt: skip
 """Of the files that are taken for pictures where a folder is searched through."""
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -71,7 +75,7 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
     """
     if isinstance(source, np.ndarray):
         return require_image(source), Metadata()
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     unreadable = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
     if isinstance(source, str | Path | bytes):
@@ -79,7 +83,7 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         hint = _prepare_heif(data)
         try:
             picture: Image.Image = Image.open(io.BytesIO(data))
-            deep = _is_deep(picture)
+            deep = _is_deep(picture) or _is_deep_avif(data)
             picture.load()
         except unreadable as error:
             raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
@@ -94,9 +98,19 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         raise InvalidInputError(
             f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
         )
-    picture = ImageOps.exif_transpose(picture)
+    picture = upright(picture)
     if deep or picture.mode.startswith(("I", "F")):
         raise InvalidInputError("Pictures of more than 8 bits a sample are not supported; convert to 8 bits.")
+    pixels = pixels_of(picture)
+    return pixels, Metadata.of(picture, colour=pixels.ndim == 3)
+
+
+def pixels_of(picture: Image) -> ImageArray:
+    """Gray stays gray, and everything else that is opaque becomes RGB.
+
+    Raises:
+        InvalidInputError: The picture has transparency, or is of a kind that Pillow does not convert well.
+    """
     if picture.mode == "La":
         picture = picture.convert("LA")
     if picture.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
@@ -108,9 +122,28 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
             picture = with_alpha
     if picture.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}:
         raise InvalidInputError(f"Pictures of mode {picture.mode!r} are not supported; convert to RGB.")
-    mode = "L" if picture.mode in {"L", "LA", "1"} else "RGB"
-    pixels = np.ascontiguousarray(np.asarray(picture.convert(mode)))
-    return pixels, Metadata.of(picture, colour=mode == "RGB")
+    return np.array(picture.convert("L" if picture.mode in {"L", "LA", "1"} else "RGB"))
+
+
+def decode_by_pillow(data: bytes, kind: str) -> ImageArray:
+    """The pixels of a file as Pillow reads them: gray stays gray, and all else that is opaque becomes RGB.
+
+    Args:
+        data: The file.
+        kind: Pillow's name of its format.
+
+    Raises:
+        DecodeError: The bytes are not a file of this format, or it is damaged or truncated.
+        InvalidInputError: The picture has transparency.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, LookupError, RuntimeError, Image.DecompressionBombError) as error:
+        raise DecodeError(f"Not a file of {kind} that can be read ({len(data)} bytes): {error}.") from error
+    return pixels_of(picture)
 
 
 def with_metadata(pixels: ImageArray, data: bytes) -> Image:
@@ -118,6 +151,7 @@ def with_metadata(pixels: ImageArray, data: bytes) -> Image:
     from PIL import Image
 
     picture = Image.fromarray(pixels)
+    _prepare_heif(data)
     try:
         with Image.open(io.BytesIO(data)) as opened:
             picture.info.update({key: opened.info[key] for key in Metadata.KEYS if key in opened.info})
@@ -198,8 +232,27 @@ def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
 
 
 def _is_deep(picture: Image) -> bool:
-    """Whether the file of a picture not yet loaded has 16 bits a sample, which Pillow would cut to 8."""
-    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", []))
+    """Whether the file of a picture not yet loaded has more than 8 bits a sample, which Pillow would cut to 8."""
+    tiles = getattr(picture, "tile", None)
+    if tiles is None:
+        # Of no file: what it is, it has been converted to.
+        return False
+    if picture.info.get("bit_depth", 8) > 8:
+        return True
+    for decoder, _, _, rest in tiles:
+        largest = rest[1] if decoder == "ppm" and isinstance(rest, tuple) else 255
+        if ";16" in str(rest) or decoder == "SGI16" or largest > 255:
+            return True
+    return False
+
+
+def _is_deep_avif(data: bytes) -> bool:
+    """Whether a file is AVIF of more than 8 bits a sample: its decoder in Pillow does not say."""
+    if data[4:8] != b"ftyp" or data[8:12] not in (b"avif", b"avis", b"mif1"):
+        return False
+    configuration = data.find(b"av1C", 0, len(data) - 8)
+    # Behind version, profile and level, a bit for the tier and one for a high depth.
+    return configuration > 0 and bool(data[configuration + 6] & 0x40)
 
 
 def _prepare_heif(data: bytes) -> str:

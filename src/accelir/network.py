@@ -19,7 +19,7 @@ from torch import nn
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
-from accelir.tiles import TILE, Span, tiles
+from accelir.tiles import Span, at_once, tiles
 
 __all__ = ["Cost", "IRNetwork", "TorchNetwork", "as_module", "channels_last", "fast_dtype"]
 
@@ -174,7 +174,7 @@ class IRNetwork(ABC):
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
         for rows, columns in self.tiles(height, width):
             inputs = colour[:, rows.outer, columns.outer]
-            together = max(1, TILE**2 // (inputs.shape[1] * inputs.shape[2]))
+            together = at_once(*inputs.shape[1:3])
             inside = rows.within(scale), columns.within(scale)
             for first in range(0, count, together):
                 these = slice(first, first + together)
@@ -240,8 +240,8 @@ class IRNetwork(ABC):
                 f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
                 f"promises {expected}."
             )
-        # One sum tells of them all, in a fortieth of the time that looking at each takes.
-        if not torch.isfinite(restored.detach().sum()):
+        # One sum tells of nearly all, in far less time than looking at each takes; large numbers it may overflow.
+        if not torch.isfinite(restored.detach().sum()) and not torch.isfinite(restored).all():
             raise InvalidInputError(f"Network {self.name!r} returned values that are not finite.")
 
     def _run(self, images: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:

@@ -21,7 +21,7 @@ from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
 from accelir.errors import InvalidInputError, PluginError, ProfileNotFoundError
 from accelir.guidance import PASSES, guide
 from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
-from accelir.metadata import Metadata
+from accelir.metadata import Metadata, MetadataWarning
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.estimate import Estimate
@@ -49,17 +49,13 @@ class ProfileWarning(UserWarning):
     """A profile of another width of the family stands in."""
 
 
-class MetadataWarning(UserWarning):
-    """A codec keeps no metadata, and the picture has some."""
-
-
 def encode(
     image: ImageLike | None = None,
     *,
     network: str | IRNetwork | Sequence[str | IRNetwork],
     codec: str | Codec = "jpeg",
     budget: Budget,
-    profile: Profile | str | Path | None = None,
+    profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None = None,
     estimate: str | Estimate = "profile",
     allocator: str | Allocator = "lagrangian",
     reference: ImageLike | None = None,
@@ -77,18 +73,19 @@ def encode(
         image: What the network will get: a path, bytes, a PIL image, or uint8 (H, W, 3) or (H, W). None makes it
             from ``reference`` by the network's task.
         network: A name or an instance; or several of one task, where it is not known which of them the receiver has.
-            Then sensitivities are their mean, and the first one's profile gives the rest.
+            Then sensitivities are their mean, and the first one's profile gives the rest, so that the order counts.
         codec: A name or an instance.
         budget: `Bytes`, `BitsPerPixel` or `LikeQuality`; never exceeded.
-        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width. It is the
-            first network's where there are several. To a control it only lends the codec's options that it found best.
+        profile: A Profile or the path of one; None takes the pair's own, else that of the nearest width. Of several
+            networks it is the first one's, or a list says one for each (None for what is installed). To a control it
+            only lends the codec's options that it found best.
         estimate: ``"profile"`` (no network run), ``"measured"`` (a few backward passes), one of the controls
             ``"uniform"``, ``"plain-mse"``, ``"variance"``, ``"oracle"``, or an Estimate.
         allocator: A name or an instance.
         reference: The clean original, of ``image``'s shape times the task's scale: guides, where ``estimate`` is no
             control; makes ``image`` where that is None; and is what ``estimate="oracle"`` measures with.
         passes: Forward and backward passes of the networks that guidance may take, all together; 0 for no guidance.
-            None for 40, but for 0 beside a control.
+            None for 40 of each network, but for 0 beside a control.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
         progress: Told (done, total, what) while a reference guides.
@@ -130,14 +127,15 @@ def encode(
         )
         kept = Metadata()
     if passes is None:
-        passes = PASSES if clean is not None and estimate not in CONTROLS else 0
-    if clean is not None and (passes or estimate == "oracle"):
+        passes = PASSES * len(nets) if clean is not None and estimate not in CONTROLS else 0
+    if clean is not None:
         clean = net.task.matching(clean, array)
     limit = budget.resolve(array, coder, kept)
-    known = _find_profile(profile, estimate, coder, net)
+    profiles = _profile_of_each(profile, nets)
+    known = _find_profile(profiles[0], estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.header.codec_options)
-    guess = _estimate(estimate, coder, nets, array, clean, known)
+    guess = _estimate(estimate, coder, nets, array, clean, known, profiles[1:])
     prepared: Prepared = coder.prepare(array, sensitivity=guess.sensitivity)
     if kept:
         prepared = PreparedWithMetadata(coder, prepared, kept)
@@ -252,7 +250,7 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         raise ProfileNotFoundError(
             f"No profile for codec {coder.name!r} and network {net.name!r}. Encode without one by "
             f'estimate="measured", a few backward passes for each image; or make a profile:\n{how}\n'
-            "and pass it as profile= (--profile on the command line)."
+            "and pass it as profile= (--profile on the command line), for several networks in a list of one for each."
         )
     nearest = min(relatives)[1]
     known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
@@ -275,6 +273,16 @@ def _passes(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise InvalidInputError(f"passes is a whole number, 0 or more; got {value!r}.")
     return int(value)
+
+
+def _profile_of_each(
+    profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None, networks: Sequence[IRNetwork]
+) -> list[Profile | str | Path | None]:
+    if isinstance(profile, list | tuple):
+        if len(profile) != len(networks):
+            raise InvalidInputError(f"{len(networks)} networks want as many profiles; got {len(profile)}.")
+        return list(profile)
+    return [profile, *[None] * (len(networks) - 1)]  # type: ignore[list-item]
 
 
 def _find_profile(
@@ -323,6 +331,7 @@ def _estimate(
     image: ImageArray,
     reference: ImageArray | None,
     profile: Profile | None,
+    of_others: Sequence[Profile | str | Path | None],
 ) -> Estimate:
     first = networks[0]
     if isinstance(wanted, Estimate):
@@ -333,7 +342,8 @@ def _estimate(
         return replace(base, sensitivity=measured)
     if wanted == "profile" and profile is not None:
         estimate = profile.predict(image, codec)
-        others = [profile_for(codec, network).predict(image, codec).sensitivity for network in networks[1:]]
+        found = [_find_profile(own, "profile", codec, net) for own, net in zip(of_others, networks[1:], strict=True)]
+        others = [each.predict(image, codec).sensitivity for each in found if each is not None]
         return replace(estimate, sensitivity=mean_sensitivity([estimate.sensitivity, *others]))
     return control_estimate(wanted, codec, first, image, reference)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["LIMIT", "processors", "ranges", "together"]
+__all__ = ["LIMIT", "allowed", "processors", "ranges", "together"]
 
 LIMIT = "ACCELIR_THREADS"
 """The environment variable that limits the threads of our own code for one image; those of torch are torch's."""
@@ -17,13 +17,18 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def allowed() -> int:
+    """How many threads one image gets: as many as there are processors, or as ``ACCELIR_THREADS`` says."""
+    limit = os.environ.get(LIMIT, "")
+    return max(1, int(limit)) if limit.isdecimal() and limit.isascii() else processors()
+
+
 def together(jobs: Sequence[Callable[[], object]]) -> None:
     """Run jobs that depend on nothing of each other: in one thread a processor, or as many as ``ACCELIR_THREADS`` says.
 
     What becomes of an image must not depend on how many there are, so its work is cut the same way whatever they are.
     """
-    limit = os.environ.get(LIMIT, "")
-    threads = min(len(jobs), int(limit) if limit.isdecimal() and limit.isascii() else processors())
+    threads = min(len(jobs), allowed())
     if threads < 2:
         for job in jobs:
             job()

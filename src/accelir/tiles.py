@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["TILE", "Span", "margin_of", "tiles"]
+__all__ = ["TILE", "Span", "at_once", "margin_of", "tiles"]
 
 TILE = 512
 """Side of the tiles of an input, their margin not counted."""
@@ -50,6 +50,11 @@ class Span:
 def margin_of(receptive_field: int | None) -> int:
     """Pixels around a tile that its output depends on."""
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
+
+
+def at_once(height: int, width: int) -> int:
+    """How many inputs of one size are seen together: as many as make up a tile."""
+    return max(1, TILE**2 // (height * width))
 
 
 def tiles(

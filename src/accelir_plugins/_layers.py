@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -15,8 +15,9 @@ __all__ = ["Deconvolution", "Merge", "SlopedReLU", "bilinear_deconvolution", "bi
 class Deconvolution(nn.ConvTranspose2d):
     """A transposed convolution that makes ``stride`` pixels of one, computed as a convolution before a pixel shuffle.
 
-    The same sums, two to three times faster on a CPU. Each phase of the output reads its own taps of the kernel, and
-    the weights of the convolution are zero elsewhere.
+    The same sums, in half the time on a CPU where the kernel is large, as FSRCNN's of 9x9 at stride 4 is; for one of
+    4x4 at stride 2 torch's own way is the faster. Each phase of the output reads its own taps of the kernel, and the
+    weights of the convolution are zero elsewhere.
 
     Args:
         inputs: Channels.
@@ -31,32 +32,28 @@ class Deconvolution(nn.ConvTranspose2d):
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, output_padding=extra)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        # Where work is counted, multiplications by zeros are none.
-        if isinstance(x, FakeTensor):
-            height, width = (side * self.stride[0] for side in x.shape[2:])
-            return super().forward(x)[..., :height, :width]
         stride, kernel, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
+        # Where work is counted, multiplications by zeros are none; an exported network has the layer as it is.
+        if isinstance(x, FakeTensor):
+            height, width = (side * stride for side in x.shape[2:])
+            return super().forward(x)[..., :height, :width]
         reach = max((stride - 1 + padding) // stride, (kernel - 1 - padding) // stride)
         side = 2 * reach + 1
-        weight = self.weight.new_zeros(self.out_channels, stride, stride, self.in_channels, side, side)
-        taps = [
-            (phase, offset + reach, phase + padding - stride * offset)
-            for phase, offset in itertools.product(range(stride), range(-reach, reach + 1))
-            if 0 <= phase + padding - stride * offset < kernel
-        ]
-        phases, places, positions = (torch.tensor(column, device=x.device) for column in zip(*taps, strict=True))
-        spread = self.weight[:, :, positions[:, None], positions].permute(2, 3, 1, 0)
-        weight[:, phases[:, None], phases, :, places[:, None], places] = spread
+        before, after = stride * reach - padding, stride * (reach + 1) - kernel + padding
+        # One number in the padded kernel is the place of an input, from the last to the first, and the phase.
+        padded = nn.functional.pad(self.weight, (before, after, before, after))
+        taps = padded.reshape(*self.weight.shape[:2], side, stride, side, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
         bias = None if self.bias is None else self.bias.repeat_interleave(stride**2)
-        phased = nn.functional.conv2d(x, weight.reshape(-1, self.in_channels, side, side), bias, padding=reach)
-        return nn.functional.pixel_shuffle(phased, stride)
+        phases = nn.functional.conv2d(x, taps.reshape(-1, self.in_channels, side, side), bias, padding=reach)
+        return nn.functional.pixel_shuffle(phases, stride)
 
 
 class SlopedReLU(nn.PReLU):
-    """`torch.nn.PReLU` in the type of its slopes: in bfloat16 with channels last, torch takes ten times as long."""
+    """`torch.nn.PReLU` in the type of its slopes: in bfloat16 with channels last torch takes far longer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        known = torch.amp.is_autocast_available(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if known else nullcontext():
             return nn.functional.prelu(x.to(self.weight.dtype), self.weight).to(x.dtype)
 
 

@@ -20,6 +20,7 @@ _XMP_TYPE = b"\0application/rdf+xml\0"
 
 # No offset into a file goes further here.
 _ROOM = 2**32 - 1
+_LARGEST_NUMBER = 2**16 - 1
 
 # Boxes of `meta` that `Still` has fields for.
 _KNOWN = {b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp", b"idat"}
@@ -143,10 +144,12 @@ def write(still: Still) -> bytes:
     """The file: one ``mdat`` behind all that describes it.
 
     Raises:
-        CodecError: The items take 4 GiB or more.
+        CodecError: The items take 4 GiB or more, or have numbers of more than 16 bits.
     """
     major, *compatible = still.brands
     head = box(b"ftyp", major, bytes(4), *compatible)
+    if max((item.number for item in still.items), default=0) > _LARGEST_NUMBER:
+        raise CodecError(f"Items of numbers above {_LARGEST_NUMBER} are not written here.")
     total = sum(len(item.data) for item in still.items)
     start = len(head) + len(_meta(still, 0)) + 8
     if start + total > _ROOM:

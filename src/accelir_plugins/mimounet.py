@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
-from accelir_plugins._layers import Deconvolution
 from accelir_plugins._weights import load_weights
 
 
@@ -90,8 +89,8 @@ class MIMOUNet(nn.Module):
             nn.Sequential(*(_ResidualBlock(w) for _ in range(blocks))) for w in (w1, w2, w4)
         )
         self.fusion1, self.fusion2 = _AsymmetricFusion(width, w1), _AsymmetricFusion(width, w2)
-        self.up4 = nn.Sequential(Deconvolution(w4, w2, 4, 2, 1), nn.ReLU())
-        self.up2 = nn.Sequential(Deconvolution(w2, w1, 4, 2, 1), nn.ReLU())
+        self.up4 = nn.Sequential(nn.ConvTranspose2d(w4, w2, 4, stride=2, padding=1), nn.ReLU())
+        self.up2 = nn.Sequential(nn.ConvTranspose2d(w2, w1, 4, stride=2, padding=1), nn.ReLU())
         self.merge2, self.merge1 = _Conv(2 * w2, w2, 1), _Conv(2 * w1, w1, 1)
         self.tail4 = nn.Conv2d(w4, 3, 3, padding=1)
         self.tail2 = nn.Conv2d(w2, 3, 3, padding=1)

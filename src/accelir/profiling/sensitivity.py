@@ -98,7 +98,7 @@ def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> G
 
 
 def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, times: int) -> Gradients:
-    """`pull_back` for several z, of which each tile asks one after another: the network runs forward only once."""
+    """`pull_back` for several z: each tile runs forward once, and backward once for each z."""
     if not network.differentiable:
         raise NotDifferentiableError(
             f"Network {network.name!r} cannot be differentiated: its sensitivity cannot be measured, and no reference "
@@ -111,20 +111,29 @@ def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, tim
     bfloat16 = fast_dtype(device) is torch.bfloat16
     for module in network.modules:
         channels_last(module.eval())
+    # What torch.compile has compiled runs backward only once.
+    compiled = any(hasattr(part, "_orig_mod") for module in network.modules for part in module.modules())
     for rows, columns in network.tiles(height, width, PATCH):
         part = torch.from_numpy(np.array(colour[rows.outer, columns.outer])).to(device)
         batch = part.permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
         batch.requires_grad_(True)
-        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            restored = network.forward(batch)
-        network.check_output(batch, restored)
-        restored = restored.float()
+
+        def run(batch: torch.Tensor = batch) -> torch.Tensor:
+            with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                restored = network.forward(batch)
+            network.check_output(batch, restored)
+            return restored.float()
+
+        restored = run()
         inside = (..., rows.within(scale), columns.within(scale))
-        for time, gradient in enumerate(gradients, 1):
+        for number in range(times):
+            if number and compiled:
+                restored = run()
             weights = torch.zeros_like(restored)
             weights[inside] = cotangent(restored.detach()[inside], rows, columns)
-            (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=time < times)
-            gradient[rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
+            again = number + 1 < times and not compiled
+            (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=again)
+            gradients[number, rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
     return gradients
 
 

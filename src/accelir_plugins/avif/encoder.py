@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accelir.errors import CodecError, DecodeError, MissingDependencyError
 from accelir.image import ImageArray
-from accelir.threads import processors
+from accelir.threads import allowed
 from accelir_plugins.avif.headers import read_quantiser
 from accelir_plugins.avif.plan import GRID, Plan
 from accelir_plugins.avif.survey import SIDE
@@ -105,7 +105,7 @@ def _save(pixels: ImageArray, quality: int, subsampling: str, speed: int, option
             subsampling=subsampling if pixels.ndim == 3 else "4:0:0",
             autotiling=False,
             # One thread codes rows of superblocks otherwise than many do; any number of many writes the same bytes.
-            max_threads=max(2, processors()),
+            max_threads=max(2, allowed()),
             advanced={**_OPTIONS, **options},
         )
     except (OSError, ValueError, RuntimeError) as error:

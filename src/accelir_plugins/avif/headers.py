@@ -20,7 +20,7 @@ def read_quantiser(data: bytes) -> tuple[int, bool]:
         DecodeError: It is no AVIF with one still picture of the reduced kind, as libavif writes them.
     """
     still = isobmff.read(data)
-    stream = next(item.data for item in still.items if item.number == still.primary)
+    stream = next((item.data for item in still.items if item.number == still.primary), b"")
     sequence: _Sequence | None = None
     at = 0
     while at < len(stream):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from accelir.codec import CodecOptions, Sensitivity
 from accelir.errors import DecodeError, MissingDependencyError
-from accelir.image import ImageArray
+from accelir.image import ImageArray, pixels_of
 from accelir.metadata import Metadata
 from accelir_plugins import isobmff, video
 from accelir_plugins.heic import hevc
@@ -67,7 +66,12 @@ class HeicCodec(PlanarCodec):
             MissingDependencyError: PyAV is not installed, or for tiles pillow-heif.
         """
         if self.options.layout == "picture":
-            video.require("libx265", "heif")
+            try:
+                video.require("libx265", "heif")
+            except MissingDependencyError as error:
+                raise MissingDependencyError(f'{error}; or take layout="tiles", by pillow-heif alone') from error
+        else:
+            _pillow_heif()
         return super().prepare(image, sensitivity=sensitivity)
 
     def planes(self, image: ImageArray) -> Planes:
@@ -90,14 +94,15 @@ class HeicCodec(PlanarCodec):
 
         Raises:
             DecodeError: The bytes are not a file of this format, or it is damaged or truncated.
+            InvalidInputError: The picture has transparency.
             MissingDependencyError: pillow-heif is not installed.
         """
         heif = _pillow_heif()
         try:
             picture = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True).to_pillow()
-            return np.array(picture if picture.mode == "L" else picture.convert("RGB"))
         except (OSError, SyntaxError, ValueError, IndexError, KeyError, RuntimeError, EOFError) as error:
             raise DecodeError(f"Not a HEIC that can be read ({len(data)} bytes): {error}.") from error
+        return pixels_of(picture)
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """EXIF, XMP and an ICC profile."""

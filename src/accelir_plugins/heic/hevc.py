@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import tempfile
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir.errors import CodecError
-from accelir.threads import LIMIT, processors
+from accelir.threads import allowed
 from accelir_plugins import isobmff, video
 
 __all__ = [
@@ -122,8 +121,7 @@ def encode(
     base = int(np.median(quantisers))
     options = {**_OPTIONS, "crf": str(base), "cbqpoffs": str(chroma_offset), "crqpoffs": str(chroma_offset)}
     if planes[0].size >= _LARGE:
-        limit = os.environ.get(LIMIT, "")
-        options["pools"] = limit if limit.isascii() and limit.isdecimal() and int(limit) else str(processors())
+        options["pools"] = str(allowed())
     else:
         options["wpp"], options["pools"] = "0", "none"
     with _scaling_lists(shape) as path:

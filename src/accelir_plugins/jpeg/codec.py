@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
-from accelir.errors import CodecError, DecodeError
-from accelir.image import ImageArray, require_image
+from accelir.errors import CodecError
+from accelir.image import ImageArray, decode_by_pillow, require_image
 from accelir.metadata import Metadata
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
@@ -140,10 +140,7 @@ class JpegCodec(Codec):
             CodecError: A side is longer than 65500 pixels, or the sensitivity has another shape or invalid values.
         """
         image = require_image(image)
-        if max(image.shape[:2]) > _LARGEST_SIDE:
-            raise CodecError(
-                f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
-            )
+        _check_size(image)
         form = transform.layout(image.shape, self.options.subsampling, self.options.restart_interval)
         norms = adjoint.coefficient_norms(form.components, self.options.subsampling)[None].astype(np.float32)
         trust = np.float32(self.options.trust)
@@ -160,19 +157,8 @@ class JpegCodec(Codec):
         return JpegPrepared(self, image, form, ordered, means)
 
     def decode(self, data: bytes) -> ImageArray:
-        """The pixels as Pillow reads them: gray stays gray, all else becomes RGB.
-
-        Raises:
-            DecodeError: The bytes are not a JPEG, or it is damaged or truncated.
-        """
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-                picture.load()
-                return np.array(picture if picture.mode == "L" else picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, IndexError, KeyError, Image.DecompressionBombError) as error:
-            raise DecodeError(f"Not a JPEG that can be read ({len(data)} bytes): {error}.") from error
+        """See `decode_by_pillow`."""
+        return decode_by_pillow(data, "JPEG")
 
     def project(self, gradient: npt.NDArray[np.float32]) -> Sensitivity:
         """The exact adjoint of the linear part of decoding; see `adjoint.project`."""
@@ -194,8 +180,14 @@ class JpegCodec(Codec):
         return container.embed(data, metadata)
 
     def usual(self, image: ImageArray, quality: int) -> bytes:
-        """Pillow's JPEG with optimised Huffman tables, no metadata."""
+        """Pillow's JPEG with optimised Huffman tables, no metadata.
+
+        Raises:
+            CodecError: The picture is larger than JPEG holds, or libjpeg writes.
+        """
         from PIL import Image
+
+        _check_size(image)
 
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
@@ -374,6 +366,13 @@ class JpegPrepared(Prepared):
         rdo = self._rdo * (_FALLOFF_STEP / table_step) ** self._rdo_falloff
         lagrangians = rdo * np.minimum(steps, table_step) ** 2 + max(rdo, _SLOPE) * coarser
         return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
+
+
+def _check_size(image: ImageArray) -> None:
+    if max(image.shape[:2]) > _LARGEST_SIDE:
+        raise CodecError(
+            f"JPEG holds at most {_LARGEST_SIDE}x{_LARGEST_SIDE} pixels; got {image.shape[1]}x{image.shape[0]}."
+        )
 
 
 def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np.float32]:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sensitivity
-from accelir.errors import CodecError, DecodeError
-from accelir.image import ImageArray, block_grid, require_image
+from accelir.errors import CodecError
+from accelir.image import ImageArray, block_grid, decode_by_pillow, require_image
 from accelir_plugins.planar.needs import Needs, Steps, project
 from accelir_plugins.planar.planes import Chroma, Planes, Range, emphasised, to_planes
 
@@ -61,12 +61,14 @@ class PlanarCodec(Codec):
     Attributes:
         side: Of a block in pixels: a multiple of 16.
         largest: Longest side of a picture in pixels.
+        largest_area: Most pixels of a picture: by default as many as Pillow reads without being told to.
         sample_range: Of the planes.
         header: Bytes of a file that belong to no block.
     """
 
     side: ClassVar[int]
     largest: ClassVar[int]
+    largest_area: ClassVar[int] = 178_956_970
     sample_range: ClassVar[Range]
     header: ClassVar[int]
     levels: ClassVar[tuple[str, ...]] = tuple(
@@ -115,6 +117,10 @@ class PlanarCodec(Codec):
             raise CodecError(
                 f"{self.name.upper()} holds at most {self.largest}x{self.largest} pixels; got {width}x{height}."
             )
+        if height * width > self.largest_area:
+            raise CodecError(
+                f"{self.name.upper()} is written with at most {self.largest_area} pixels; got {width}x{height}."
+            )
         if sensitivity is not None:
             expected = (*block_grid(image, self.side), 64 if image.ndim == 2 else 192)
             if np.shape(sensitivity) != expected:
@@ -124,19 +130,8 @@ class PlanarCodec(Codec):
         return PlanarPrepared(self, emphasised(image, self.options.emphasis), sensitivity)
 
     def decode(self, data: bytes) -> ImageArray:
-        """The pixels as Pillow reads them: gray stays gray, all else becomes RGB.
-
-        Raises:
-            DecodeError: The bytes are not a file of this format, or it is damaged or truncated.
-        """
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data), formats=[self.name.upper()]) as picture:
-                picture.load()
-                return np.array(picture if picture.mode == "L" else picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, IndexError, KeyError, Image.DecompressionBombError) as error:
-            raise DecodeError(f"Not a {self.name.upper()} that can be read ({len(data)} bytes): {error}.") from error
+        """See `decode_by_pillow`."""
+        return decode_by_pillow(data, self.name.upper())
 
     def project(self, gradient: npt.NDArray[np.float32]) -> Sensitivity:
         """See `needs.project`."""

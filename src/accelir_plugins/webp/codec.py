@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,8 +27,9 @@ __all__ = ["WebpCodec", "WebpOptions"]
 _LOG_SCALE = np.log2(255 / 219 / 2)
 _LOG_STEPS = np.log2(AC_STEPS) + _LOG_SCALE
 
-# The bits that say which version a frame is of. Decoders take them for how to predict from other frames, of which there
-# are none, so that one of them can tell a gray picture from one in colours.
+# Of the bits that say which version a frame is of. Decoders take them for how to predict from other frames, of which
+# there are none, so that one of them can tell a gray picture from one in colours. libwebp sets it where its loop filter
+# is the simple one, so that it is not enough.
 _GRAY = 0x02
 
 _NEUTRAL = 128
@@ -84,7 +86,8 @@ class WebpCodec(PlanarCodec):
         data = frame.data
         if planes.chroma is None:
             data = bytes([data[0] | _GRAY]) + data[1:]
-        return Picture(container.wrap(data), wanted, frame.bits)
+        written = _LOG_STEPS[indices] + _made_up_for(wanted, indices)
+        return Picture(container.wrap(data), written.astype(np.float32), frame.bits)
 
     def decode(self, data: bytes) -> ImageArray:
         """The pixels as Pillow reads them; gray where the picture was, see `WebpCodec`.
@@ -93,12 +96,14 @@ class WebpCodec(PlanarCodec):
             DecodeError: The bytes are not a WebP, or it is damaged or truncated.
         """
         pixels = super().decode(data)
-        # Where chroma is neutral, red is what is left of luma.
-        return np.ascontiguousarray(pixels[:, :, 0]) if _is_gray(data) else pixels
+        # Where chroma is neutral, red is what is left of luma. Others set that bit in files of colours too.
+        return np.ascontiguousarray(pixels[:, :, 0]) if _is_gray(data) and _is_neutral(pixels) else pixels
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
-        """Colour profile, EXIF and XMP in chunks of their own."""
-        return container.embed(data, metadata)
+        """Colour profile, EXIF and XMP in chunks of their own; a profile of gray does not fit the RGB that is read."""
+        if metadata.icc[16:20] == b"GRAY":
+            metadata = replace(metadata, icc=b"")
+        return container.embed(data, metadata) if metadata else data
 
 
 def _worth(wanted: Steps, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -106,11 +111,15 @@ def _worth(wanted: Steps, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.floa
 
     It moves more than that between two quantisers, so that the size does not jump from one to the next.
     """
-    off = wanted - _LOG_STEPS[indices]
-    half = (_LOG_STEPS[np.minimum(indices + 1, len(_LOG_STEPS) - 1)] - _LOG_STEPS[np.maximum(indices - 1, 0)]) / 4
     # As measured on photographs: bits by the quantiser alone over bits by the weight alone.
     steeper = np.clip(2.6 - indices / 45, 0.8, 2.4)
-    return np.exp2(2 * (wanted - _LOG_SCALE - 1) + steeper * np.clip(off, -half, half))
+    return np.exp2(2 * (wanted - _LOG_SCALE - 1) + steeper * _made_up_for(wanted, indices))
+
+
+def _made_up_for(wanted: Steps, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Octaves from the steps of quantisers to those wanted, as far as the next quantiser would not be nearer."""
+    half = (_LOG_STEPS[np.minimum(indices + 1, len(_LOG_STEPS) - 1)] - _LOG_STEPS[np.maximum(indices - 1, 0)]) / 4
+    return np.clip(wanted - _LOG_STEPS[indices], -half, half)
 
 
 def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[np.float32]:
@@ -129,5 +138,13 @@ def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[n
 
 
 def _is_gray(data: bytes) -> bool:
-    at = data.find(b"VP8 ")
-    return bool(at > 0 and data[at + 8 : at + 9] and data[at + 8] & _GRAY)
+    tag = container.frame(data)[:1]
+    return bool(tag and tag[0] & _GRAY)
+
+
+def _is_neutral(pixels: ImageArray) -> bool:
+    """Whether R, G and B are one, but for the step by which decoders round them apart."""
+    if pixels.ndim == 2:
+        return False
+    lowest, highest = pixels.min(axis=2), pixels.max(axis=2)
+    return bool((highest - lowest).max() <= 1)

@@ -7,7 +7,7 @@ import struct
 from accelir.errors import CodecError
 from accelir.metadata import Metadata
 
-__all__ = ["HEADER", "embed", "wrap"]
+__all__ = ["HEADER", "embed", "frame", "wrap"]
 
 HEADER = 20
 """Bytes before the frame of a file without metadata."""
@@ -21,6 +21,17 @@ _ROOM = 2**32 - 10
 def wrap(frame: bytes) -> bytes:
     """A file of nothing but a VP8 key frame."""
     return _riff(_chunk(b"VP8 ", frame))
+
+
+def frame(data: bytes) -> bytes:
+    """The VP8 frame of a file; empty where there is none, as in a lossless one."""
+    at = 12
+    while at + 8 <= len(data):
+        name, (size,) = data[at : at + 4], struct.unpack("<I", data[at + 4 : at + 8])
+        if name == b"VP8 ":
+            return data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+    return b""
 
 
 def embed(data: bytes, metadata: Metadata) -> bytes:

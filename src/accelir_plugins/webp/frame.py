@@ -216,7 +216,8 @@ def _header(
             if share != 255:
                 notes.number(share, 8)
     notes.number(0, 1)  # The normal filter.
-    notes.number(levels[0], 6)
+    # At 0 here there would be no filter at all, whatever the segments say.
+    notes.number(max(levels), 6)
     notes.number(0, 3)  # Its sharpness.
     notes.number(0, 1)  # No differences of it by mode.
     notes.number(0, 2)  # One partition of levels.
