@@ -81,6 +81,18 @@ def test_it_pays_at_equal_bytes(network, quality, least, clean) -> None:
     assert 8 * len(guided.data) == pytest.approx(guided.overhead_bits + guided.block_bits.sum(dtype=float))
 
 
+def test_what_overshoots_goes_back_in_time() -> None:
+    """The second file is decibels worse here: from there, six passes would not come back."""
+    from sklearn.datasets import load_sample_image
+
+    net = accelir.network("mimounet-deblur-f16")
+    reference = np.ascontiguousarray(load_sample_image("flower.jpg")[240:368, 300:460])
+    image = net.task.degrade(reference, np.random.default_rng(0))
+    plain = accelir.encode(image, network=net, budget=SIZE)
+    guided = accelir.encode(image, network=net, budget=SIZE, reference=reference, passes=6)
+    assert gain(guided.data, plain.data, net.name, reference) > 0.05
+
+
 def test_each_of_several_networks_gains(clean, small) -> None:
     names = ["edsr-x4-f8", "edsr-x4-f16"]
     plain = accelir.encode(small, network=names, budget=SIZE)

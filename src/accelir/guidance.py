@@ -30,6 +30,10 @@ FIRST_SHARE = 0.2
 SLOWER, FASTER = 0.7, 1.05
 """What that is multiplied by after a file that restored worse than the one before, and after another."""
 
+FAR_WORSE, OVERSHOT = 0.25, 0.5
+"""Logarithm of its error over the start's from which a file is not gone on from: the way from the best one before is
+taken again, this part of it."""
+
 LEAST_CURVATURE = 0.5
 """Sensitivities below this part of their mean are not trusted to divide by."""
 
@@ -56,7 +60,8 @@ def guide(
     curvature 2 s from the sensitivity s. The parabola's lowest point q - G / (2 s) is where the coefficient would be
     best, given the *rounding errors of all others*, so it is what the codec's rate-distortion optimal quantisation
     is asked to come near to. Aiming there at once would overshoot, for all coefficients move together; so the wanted
-    coefficients go only a share of the way, a smaller one whenever the last file restored worse than the one before.
+    coefficients go only a share of the way, a smaller one whenever the last file restored worse than the one before,
+    and where it is far worse than the start, they go back to the best and take a shorter step from there.
 
     That is damped Jacobi iteration, with the codec's quantiser in the loop where Daubechies, Defrise and De Mol
     (Communications on Pure and Applied Mathematics 57, 2004, section 2) have shrinkage. To spend passes of a network on
@@ -103,6 +108,7 @@ def guide(
     shift = np.zeros_like(sensitivity)
     best, least, last = start, 0.0, np.inf
     share = FIRST_SHARE
+    origin, way = shift, shift
     for step in range(steps):
         if progress is not None:
             progress(step, steps, "following the reference")
@@ -113,15 +119,21 @@ def guide(
         pixels = codec.decode(encoded.data)
         errors, gradients = zip(*(restored_error(network, pixels, reference) for network in networks), strict=True)
         change = max(float(np.log(max(error, 1e-9) / before)) for error, before in zip(errors, usual, strict=True))
-        if change < least:
-            best, least = encoded, change
+        if step and change > FAR_WORSE:
+            share *= OVERSHOT
+            shift = origin + np.float32(share) * way
+            continue
         if step:
             share = min(share * (SLOWER if change > last else FASTER), 1.0)
         last = change
         slope, off = codec.project(np.mean(gradients, axis=0)), encoded.coefficient_error
         if slope is None or off is None:
             raise CodecError(f"Codec {codec.name!r} moves coefficients but does not say how far it came.")
-        shift += np.float32(share) * (off - slope / curvature)
+        if not step or change < least:
+            origin, way = shift, off - slope / curvature
+            if change < least:
+                best, least = encoded, change
+        shift = shift + np.float32(share) * (off - slope / curvature)
     if progress is not None:
         progress(steps, steps, "following the reference")
     if best is start:
