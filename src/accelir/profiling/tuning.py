@@ -54,7 +54,7 @@ class Example:
 
 
 def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], tell: Tell) -> dict[str, Any]:
-    """The tuning whose files restore best on the median picture, compared at equal sizes.
+    """The tuning whose files restore best on middling pictures, compared at equal sizes.
 
     The sizes are those at which the restored PSNR has come half of its way and more: below, no network helps, and
     above, nothing is left to gain. Tunings that fall behind are given up early (successive halving). Only a fine
@@ -74,7 +74,7 @@ def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], t
     for number, example in enumerate(examples):
         tell(number, len(examples))
         if number % ROUND == 0 and number and len(left) > FEWEST:
-            ranking = np.argsort(-np.median(gains[left, :number], axis=1), kind="stable")
+            ranking = np.argsort(-_middle(gains[left, :number]), kind="stable")
             left = left[np.sort(ranking[: max(FEWEST, len(left) // 2)])]
         sizes, scores = _curve(variants[0], network, example)
         wanted = np.interp(scores[0] + np.array(SHARES) * (scores[-1] - scores[0]), scores, sizes)
@@ -86,8 +86,14 @@ def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], t
                 score = psnr_rgb(network.restore(variant.decode(encoded.data)), example.reference)
                 # Held against the curve at this very size; what is wrong with the curve is so for all of them.
                 gains[index, number] += score - np.interp(np.log(len(encoded.data)), sizes, scores)
-    # The median: on a flat picture a file of a few hundred bytes can win or lose a decibel.
-    return dict(codec.tunings[left[np.argmax(np.median(gains[left], axis=1))]])
+    return dict(codec.tunings[left[np.argmax(_middle(gains[left]))]])
+
+
+def _middle(gains: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean of the middle half of each row: on a flat picture a small file can win or lose a decibel."""
+    count = gains.shape[1]
+    middle: npt.NDArray[np.float64] = np.sort(gains, axis=1)[:, count // 4 : count - count // 4].mean(axis=1)
+    return middle
 
 
 def _curve(
