@@ -42,14 +42,6 @@ CodecSettings = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
 ]
-FINEST: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
-    "HEIF": {"quality": 95, "chroma": 444},
-}
-"""How Pillow saves what was restored, where its defaults would spoil it."""
-
 ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
 
 
@@ -188,10 +180,11 @@ def restore(
 
         read_bytes(file)
         from accelir import pipeline
+        from accelir.saving import as_saved
 
         restored = pipeline.restore(file, network=_networks([network], task)[0], device=device)
         stream = io.BytesIO()
-        restored.save(stream, kind, **_as_saved(kind, restored.info))
+        restored.save(stream, kind, **as_saved(kind, restored.info))
         write_atomically(target, stream.getvalue())
         typer.echo(f"{target}: {restored.width} x {restored.height} pixels")
 
@@ -387,24 +380,6 @@ def _picture_format(target: Path) -> str:
             f"No picture format has the ending {target.suffix!r}; use .png.", param_hint="--output"
         )
     return kind
-
-
-def _as_saved(kind: str, info: dict[Any, Any]) -> dict[str, Any]:
-    """What Pillow saves a restored picture with: all that is known of it, and hardly any loss."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    wanted = {str(key): content for key, content in info.items()} | FINEST.get(kind, {})
-    xmp = wanted.pop("xmp", None) if kind in ("PNG", "TIFF") else None
-    if xmp and kind == "PNG":
-        wanted["pnginfo"] = PngInfo()
-        wanted["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    if xmp and kind == "TIFF":
-        exif = Image.Exif()
-        exif.load(wanted.get("exif", b""))
-        exif[700] = xmp
-        wanted["exif"] = exif
-    return wanted
 
 
 def _summaries(specs: Any) -> list[dict[str, Any]]:

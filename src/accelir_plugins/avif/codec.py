@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -68,6 +67,8 @@ class AvifCodec(PlanarCodec):
     largest: ClassVar[int] = 32768
     sample_range: ClassVar[Range] = "full"
     header: ClassVar[int] = 330
+    # In how many threads changes how libaom cuts the picture into tiles, and so the size.
+    usual_settings: ClassVar[dict[str, Any]] = {"max_threads": 2}
     Options: ClassVar[type[CodecOptions]] = AvifOptions
     options: AvifOptions
 
@@ -107,17 +108,6 @@ class AvifCodec(PlanarCodec):
         # Behind version, profile and level: tier, two bits of the depth, and whether there is luma alone.
         monochrome = configuration > 0 and bool(data[configuration + 6] & 0x10)
         return np.ascontiguousarray(pixels[:, :, 0]) if monochrome and pixels.ndim == 3 else pixels
-
-    def usual(self, image: ImageArray, quality: int) -> bytes:
-        """The file that Pillow writes at a quality with its defaults, no metadata; on any machine in two threads.
-
-        In how many changes how libaom cuts the picture into tiles, and so the size.
-        """
-        from PIL import Image
-
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "AVIF", quality=quality, max_threads=2)
-        return stream.getvalue()
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """EXIF, XMP and an ICC profile."""

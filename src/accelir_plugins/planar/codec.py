@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,7 @@ class PlanarCodec(Codec):
         largest_area: Most pixels of a picture: by default as many as Pillow reads without being told to.
         sample_range: Of the planes.
         header: Bytes of a file that belong to no block.
+        usual_settings: What Pillow is told beside the quality, for `usual` to be the same on any machine.
     """
 
     side: ClassVar[int]
@@ -71,6 +72,7 @@ class PlanarCodec(Codec):
     largest_area: ClassVar[int] = 178_956_970
     sample_range: ClassVar[Range]
     header: ClassVar[int]
+    usual_settings: ClassVar[dict[str, Any]] = {}
     levels: ClassVar[tuple[str, ...]] = tuple(
         f"step {_COARSEST_STEP * 2 ** (-level / _LEVELS_PER_OCTAVE):.3g}" for level in range(29)
     )
@@ -147,7 +149,7 @@ class PlanarCodec(Codec):
         from PIL import Image
 
         stream = io.BytesIO()
-        Image.fromarray(image).save(stream, self.name.upper(), quality=quality)
+        Image.fromarray(image).save(stream, self.name.upper(), quality=quality, **self.usual_settings)
         return stream.getvalue()
 
 
