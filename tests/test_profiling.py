@@ -248,6 +248,17 @@ def test_levels_that_measured_alike_stay_apart() -> None:
     assert (np.diff(-np.diff(flat.error[0]) / np.diff(flat.size[0])) < 0).all()
 
 
+def test_levels_beyond_the_finest_of_a_format_stay_apart() -> None:
+    """Where every group's curve ends flat, each level is still the choice at some slope, whatever the units."""
+    levels = np.minimum(np.arange(29), 23)
+    for units in (1e-3, 1, 1e5):
+        curves = Curves(100 * np.outer([1, 30], 1.1**levels), units * np.outer([60, 700], 0.9**levels))
+        for trust in (0.0, 0.5, 1.0):
+            made = harmonise(curves, np.ones(2), trust)
+            for size, error in zip(made.size, made.error, strict=True):
+                assert len(lower_hull(size, error)) == 29
+
+
 @pytest.mark.parametrize("path", sorted(Path(accelir_plugins.__file__).parent.glob("profiles/*.safetensors")), ids=str)
 def test_shipped_curves_offer_every_level(path) -> None:
     profile = Profile.load(path)

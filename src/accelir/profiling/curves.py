@@ -116,11 +116,12 @@ def harmonise(curves: Curves, shares: npt.NDArray[np.float64], trust: float) -> 
         trust: 1 keeps the measured slopes, 0 makes them equal over groups; geometric in between.
 
     Returns:
-        Sizes that grow at every level, by a hundredth of the mean growth at least; errors with the new slopes, the
-        finest level's kept. The common slopes fall from level to level, by no more than a half.
+        Sizes that grow at every level, by a hundredth of the mean growth at least, and by a millionth of a level's
+        part of the whole where no group grows; errors with the new slopes, the finest level's kept. The common slopes
+        fall from level to level, by no more than a half.
     """
     bits = np.diff(curves.size, axis=1)
-    bits = np.maximum(bits, 0.01 * bits.mean(axis=0) + 1e-9)
+    bits = np.maximum(bits, 0.01 * bits.mean(axis=0) + 1e-6 * bits.mean() + 1e-9)
     drops = np.maximum(-np.diff(curves.error, axis=1), 0)
     weights = shares[:, None] / shares.sum()
     growth = (bits * weights).sum(axis=0)
