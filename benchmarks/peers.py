@@ -185,7 +185,7 @@ class Picture:
     def ours(self, network: IRNetwork, profile: Profile, measured: bool) -> dict[str, tuple[accelir.Codec, Estimate]]:
         """The codec and the estimate of each arm of ours."""
         image = self.shared.image
-        codec = accelir.codec("jpeg", process=self.process).tuned(profile.header.codec_options)
+        codec = accelir.codec("jpeg", process=self.process).tuned(profile.options(image))
         predicted = profile.predict(image, codec)
         arms = {"profile": (codec, predicted)}
         if measured:

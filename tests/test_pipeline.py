@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,23 @@ def test_a_profile_lends_a_control_its_options(noisy) -> None:
     lent = accelir.encode(small, profile=profile, **arguments)
     assert lent.data == accelir.encode(small, codec=accelir.codec("jpeg", **options), **arguments).data
     assert lent.data != accelir.encode(small, **arguments).data
+
+
+def test_gray_pictures_have_options_of_their_own(photograph) -> None:
+    """Noise that is the same in all channels is left in by a network of colour: here the file has to leave it out."""
+    clean = np.asarray(Image.fromarray(photograph[100:260, 200:360]).convert("L"))
+    network = accelir.network("dncnn-s25-f16")
+    noisy = network.task.degrade(clean, np.random.default_rng(0))
+    profile = accelir.profile_for("jpeg", network)
+    of_colour = replace(profile, header=profile.header.model_copy(update={"gray_options": None}))
+    assert profile.options(noisy) == profile.header.gray_options != profile.options(photograph)
+    assert of_colour.options(noisy) == of_colour.header.codec_options
+    budget = accelir.LikeQuality(20)
+    files = [accelir.encode(noisy, network=network, budget=budget, profile=each) for each in (profile, of_colour)]
+    own, others = (psnr_rgb(accelir.codec("jpeg").decode(file.data), clean) for file in files)
+    assert own > others + 1
+    restored = [psnr_rgb(network.restore(accelir.codec("jpeg").decode(file.data)), clean) for file in files]
+    assert restored[0] > restored[1] + 0.4
 
 
 def test_each_of_several_networks_may_have_a_profile_of_its_own(noisy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from torch import nn
 
 import accelir
-from accelir.profiling.tuning import Example, best_tuning
+from accelir.profiling.tuning import Example, best_tuning, middling_sizes
 from accelir_plugins.jpeg import JpegCodec
 
 SQUARED_ERROR = {"table": "flat", "rdo": 0.05}
@@ -20,7 +21,7 @@ SHARPENED = {"table": "flat", "rdo": 0.05, "emphasis": 2.0}
 
 def codec_with(*tunings: dict[str, Any]) -> JpegCodec:
     class Tuned(JpegCodec):
-        pass
+        search_space: ClassVar[Mapping[str, Any]] = {}
 
     Tuned.tunings = tunings
     return Tuned()
@@ -28,6 +29,7 @@ def codec_with(*tunings: dict[str, Any]) -> JpegCodec:
 
 class Coarse(JpegCodec):
     fine_control: ClassVar[bool] = False
+    search_space: ClassVar[Mapping[str, Any]] = {"rdo": (0.05,)}
     tunings = (WASTEFUL, SQUARED_ERROR)
 
 
@@ -68,6 +70,7 @@ def test_what_falls_behind_is_given_up_and_the_best_is_not(nothing, examples):
     prepared = []
 
     class Watched(JpegCodec):
+        search_space: ClassVar[Mapping[str, Any]] = {}
         tunings = (WASTEFUL, {"table": "flat", "rdo": 2.0}, SHARPENED, FOR_THE_EYE, {"table": "flat", "rdo": 1.0},
                    {"table": "flat", "rdo": 0.5}, SQUARED_ERROR)  # fmt: skip
 
@@ -80,3 +83,53 @@ def test_what_falls_behind_is_given_up_and_the_best_is_not(nothing, examples):
     # Once more for the first tuning and each picture: its curve. Then 7 for three pictures, and 3 for the rest.
     assert len(prepared) == 7 + 3 * 7 + 4 * 3
     assert prepared.count(Watched(**SQUARED_ERROR).options) == 7
+
+
+class Searched(JpegCodec):
+    tunings = (WASTEFUL,)
+    search_space: ClassVar[Mapping[str, Any]] = {"emphasis": (2.0, 1.0), "rdo": (8.0, 2.0, 0.05, 9.0)}
+
+
+def test_options_take_their_best_values_one_after_the_other(nothing, examples):
+    told = []
+    found = best_tuning(Searched(), nothing, examples, lambda done, total: told.append((done, total)))
+    assert found == {"table": "flat", "rdo": 0.05}
+    assert all(done < total for done, total in told)
+
+
+def test_what_the_caller_chose_is_not_searched(nothing, examples):
+    codec = Searched(rdo=1.0)
+    found = best_tuning(codec, nothing, examples, lambda done, total: None)
+    assert codec.tuned(found).options.rdo == 1.0
+
+
+def test_values_that_fall_behind_are_not_tried_on_every_picture(nothing, examples):
+    prepared = []
+
+    class Watched(Searched):
+        def prepare(self, image, *, sensitivity=None):
+            prepared.append(self.options)
+            return super().prepare(image, sensitivity=sensitivity)
+
+    eight = [examples[number % 2] for number in range(8)]
+    found = best_tuning(Watched(), nothing, eight, lambda done, total: None)
+    assert prepared.count(Watched(**found).options) == 8
+    assert prepared.count(Watched(table="flat", rdo=9.0).options) == 3
+
+
+def test_sizes_may_be_given(nothing, examples):
+    example = examples[0]
+    sizes = middling_sizes(Searched(), nothing, example)
+    assert (np.diff(sizes) > 0).all()
+    written = []
+
+    class Watched(Searched):
+        def decode(self, data):
+            written.append(len(data))
+            return super().decode(data)
+
+    wanted = Example(example.reference, example.image, example.sensitivity, np.log([1000.0, 2000.0]))
+    best_tuning(Watched(), nothing, [wanted], lambda done, total: None)
+    of_curve, compared = written[:8], np.array(written[8:])
+    assert len(of_curve) == 8 and len(compared)
+    assert np.minimum(abs(compared / 1000 - 1), abs(compared / 2000 - 1)).max() < 0.05

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -183,7 +183,9 @@ class Codec(ABC):
         merges_levels: Whether ``write`` may move levels of a map to near ones, where a format has few:
             `Encoded.levels` says which.
         trim_slope: About how much one level's worth of trim adds to the logarithm of the size.
-        tunings: Options worth trying for a network: a profile fits them (the first is the default).
+        tunings: Options worth trying for a network: a profile begins with the best (the first is the default).
+        search_space: Values of options, each worth trying with what the others are: from there on, a profile takes the
+            best of each option in turn. None where one set of options is as good as it gets.
         Options: The options model; keyword arguments of the codec are its fields.
     """
 
@@ -199,6 +201,7 @@ class Codec(ABC):
     merges_levels: ClassVar[bool] = False
     trim_slope: ClassVar[float] = 0.12
     tunings: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {}
     Options: ClassVar[type[CodecOptions]] = CodecOptions
 
     def __init__(self, **options: Any) -> None:

@@ -134,7 +134,7 @@ def encode(
     profiles = _profile_of_each(profile, nets)
     known = _find_profile(profiles[0], estimate, coder, net)
     if known is not None:
-        coder = coder.tuned(known.header.codec_options)
+        coder = coder.tuned(known.options(array))
     guess = _estimate(estimate, coder, nets, array, clean, known, profiles[1:])
     prepared: Prepared = coder.prepare(array, sensitivity=guess.sensitivity)
     if kept:

@@ -243,7 +243,7 @@ def _estimate(codec: Codec, network: IRNetwork, image: ImageArray) -> tuple[Code
 
         base = control_estimate("uniform", codec, network, image, None)
         return codec, Estimate(base.groups, base.curves, measure_sensitivity(codec, network, image))
-    tuned = codec.tuned(profile.header.codec_options)
+    tuned = codec.tuned(profile.options(image))
     return tuned, profile.predict(image, tuned)
 
 

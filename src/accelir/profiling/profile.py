@@ -33,7 +33,22 @@ BLOCKS_AT_ONCE = 4096
 
 
 class ProfileHeader(BaseModel):
-    """What a profile says of itself, stored as JSON in the file's metadata."""
+    """What a profile says of itself, stored as JSON in the file's metadata.
+
+    Attributes:
+        format: Always the same.
+        version: Of the file's format.
+        codec: Its name.
+        codec_version: What levels and coefficients mean.
+        codec_options: That restore best.
+        gray_options: The same of gray pictures; None where they are those of colour.
+        block: Side of a block in pixels.
+        network: Its name.
+        family: Of the network.
+        width: Of the network.
+        fingerprint: Of its weights.
+        provenance: What the profile was made from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +57,7 @@ class ProfileHeader(BaseModel):
     codec: str
     codec_version: int
     codec_options: dict[str, Any] = Field(default_factory=dict)
+    gray_options: dict[str, Any] | None = None
     block: int
     network: str
     family: str
@@ -96,6 +112,15 @@ class Profile:
     predictor: Predictor
     basis: Basis | None = None
     group_sensitivity: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+
+    def options(self, image: ImageArray) -> dict[str, Any]:
+        """The codec's options that restore best: `ProfileHeader.codec_options`, or those of gray.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+        """
+        header = self.header
+        return header.codec_options if image.ndim == 3 or header.gray_options is None else header.gray_options
 
     def predict(self, image: ImageArray, codec: Codec) -> Estimate:
         """Tell an unseen image's groups and sensitivity, no network run.

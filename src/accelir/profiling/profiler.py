@@ -6,11 +6,13 @@ import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import InvalidInputError
@@ -21,7 +23,7 @@ from accelir.profiling.estimate import Curves
 from accelir.profiling.predictor import Predictor, train_predictor
 from accelir.profiling.profile import Basis, Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
-from accelir.profiling.tuning import Example, best_tuning
+from accelir.profiling.tuning import Example, best_tuning, middling_sizes
 
 __all__ = ["Profiler", "StandardProfiler"]
 
@@ -116,19 +118,15 @@ class StandardProfiler(Profiler):
         checkpoint: Path | None = None,
     ) -> Profile:
         tell = progress or (lambda done, total, what: None)
-        samples = self._measure(codec, network, images, tell, checkpoint)
-        options = best_tuning(
-            codec,
-            network,
-            [
-                Example(sample.reference, sample.image, functools.partial(self._sensitivity, sample=sample))
-                for sample in samples[: self.tuning_crops]
-            ],
-            lambda done, total: tell(done, total, "tuning the codec"),
+        untuned, samples = codec, self._measure(codec, network, images, tell, checkpoint)
+        examples = [
+            Example(sample.reference, sample.image, functools.partial(self._sensitivity, sample=sample))
+            for sample in samples[: self.tuning_crops]
+        ]
+        codec = codec.tuned(
+            best_tuning(codec, network, examples, lambda done, total: tell(done, total, "tuning the codec"))
         )
-        codec = codec.tuned(options)
-        # With what the caller chose: 4:4:4, say, makes other blocks.
-        options = codec.options.model_dump(include=codec.options.model_fields_set)
+        options = _chosen(codec)
         block = codec.block(samples[0].image)
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
         basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
@@ -160,7 +158,38 @@ class StandardProfiler(Profiler):
             provenance={"crops": len(samples), "side": self.side, "probes": self.probes, "seed": self.seed},
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
-        return Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
+        profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
+        gray = self._gray_options(untuned, options, network, examples, profile, tell)
+        return profile if gray == options else replace(profile, header=header.model_copy(update={"gray_options": gray}))
+
+    def _gray_options(
+        self,
+        codec: Codec,
+        options: dict[str, Any],
+        network: IRNetwork,
+        examples: Sequence[Example],
+        profile: Profile,
+        tell: Progress,
+    ) -> dict[str, Any]:
+        """The options for gray pictures, at the sizes at which those of colour were compared.
+
+        A network of colour may do much less for them: noise, say, that is the same in all three channels looks like
+        texture to it, and the best that a file can do is to leave it out.
+        """
+        grays: list[Example] = []
+        for example in examples:
+            reference = np.asarray(Image.fromarray(example.reference).convert("L"))
+            image = network.task.degrade(reference, np.random.default_rng([self.seed, len(grays)]))
+            predicted = functools.partial(_predicted, profile, image)
+            grays.append(Example(reference, image, predicted, middling_sizes(codec.tuned(options), network, example)))
+        found = best_tuning(
+            codec,
+            network,
+            grays,
+            lambda done, total: tell(done, total, "tuning the codec for gray pictures"),
+            [options, *codec.tunings],
+        )
+        return _chosen(codec.tuned(found))
 
     def _group_sensitivity(
         self, basis: Basis | None, described: list[npt.NDArray[np.float32]], groups: npt.NDArray[np.int32]
@@ -306,3 +335,12 @@ class StandardProfiler(Profiler):
             distances = ((flat[n:, None, :] - centres[None]) ** 2).sum(axis=2)
             groups[n:] = distances.argmin(axis=1)
         return groups
+
+
+def _chosen(codec: Codec) -> dict[str, Any]:
+    """All that differs from the defaults by choice: what was tuned, and what the caller chose (4:4:4, say)."""
+    return codec.options.model_dump(include=codec.options.model_fields_set)
+
+
+def _predicted(profile: Profile, image: ImageArray, codec: Codec) -> Sensitivity | None:
+    return profile.predict(image, codec).sensitivity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,10 @@ from accelir.image import ImageArray
 from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 
-__all__ = ["Example", "best_tuning"]
+__all__ = ["Example", "best_tuning", "middling_sizes"]
 
 SHARES = (0.5, 0.7, 0.85, 0.93)
-"""Of the way from the restored PSNR of the coarsest files to that of the finest: where tunings are compared."""
+"""Of the way from the restored PSNR of the coarsest files to that of the finest: where options are compared."""
 
 CURVE = 8
 """Files by which the sizes of these points are found."""
@@ -27,15 +28,25 @@ WRITES = 10
 """Files written to come near a size, at most."""
 
 ROUND = 3
-"""Pictures after which the worse half of the tunings that are left are given up."""
+"""Pictures after which what has fallen behind is given up."""
 
 FEWEST = 3
 """Tunings that are left to compare on all pictures."""
+
+TURNS = 2
+"""How often each option of the search space has its turn, at most."""
+
+BEHIND = 0.02
+"""dB that a value may be behind after the first pictures, and still be tried on the others."""
+
+WORTH = 0.002
+"""dB by which a value is better, or it is not taken."""
 
 NEAR = 0.01
 """Logarithm of a size over the wanted one at which a file is near enough."""
 
 Tell = Callable[[int, int], None]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,59 +57,145 @@ class Example:
         reference: uint8 (H, W, 3) or (H, W), clean.
         image: uint8: what the network gets, H and W divided by the task's scale.
         sensitivity: From a codec to what it is to go by: float32 (rows, cols, K), or None.
+        sizes: float64: logarithms of the sizes in bytes at which to compare; None for `middling_sizes`.
     """
 
     reference: ImageArray
     image: ImageArray
     sensitivity: Callable[[Codec], Sensitivity | None]
+    sizes: Floats | None = None
 
 
-def best_tuning(codec: Codec, network: IRNetwork, examples: Sequence[Example], tell: Tell) -> dict[str, Any]:
-    """The tuning whose files restore best on middling pictures, compared at equal sizes.
+def middling_sizes(codec: Codec, network: IRNetwork, example: Example) -> Floats:
+    """Logarithms of the sizes at which the restored PSNR has come half of its way and more.
 
-    The sizes are those at which the restored PSNR has come half of its way and more: below, no network helps, and
-    above, nothing is left to gain. Tunings that fall behind are given up early (successive halving). Only a fine
-    control brings files to one size; without it the codec keeps its first tuning.
+    Below, no network helps; above, nothing is left to gain.
+    """
+    return _middling(*_curve(codec, network, example))
+
+
+def best_tuning(
+    codec: Codec,
+    network: IRNetwork,
+    examples: Sequence[Example],
+    tell: Tell,
+    tunings: Sequence[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The options whose files restore best, compared at equal sizes.
+
+    First the tunings are compared, where those that fall behind are given up early (successive halving). From the best
+    of them on, each option of `Codec.search_space` takes its best value, one after the other and again until
+    nothing moves. Only a fine control brings files to one size; without it the codec keeps its first tuning.
 
     Args:
-        codec: Whose `Codec.tunings` to compare.
+        codec: What to tune; what its caller chose stays.
         network: Restores.
         examples: To measure on.
-        tell: Told (done, total).
+        tell: Told (done, total): of the tunings, then of the values tried.
+        tunings: What to begin with; None for `Codec.tunings`.
     """
-    if len(codec.tunings) < 2 or not examples or not codec.fine_control:
-        return dict(codec.tunings[0])
-    variants = [codec.tuned(dict(options)) for options in codec.tunings]
-    gains = np.zeros((len(codec.tunings), len(examples)))
+    distinct: dict[str, dict[str, Any]] = {}
+    for options in codec.tunings if tunings is None else tunings:
+        distinct.setdefault(_key(codec.tuned(dict(options))), dict(options))
+    tunings = list(distinct.values())
+    if not examples or not codec.fine_control or (len(tunings) < 2 and not codec.search_space):
+        return tunings[0]
+    course = _Course(codec.tuned(tunings[0]), network, examples, tell)
+    best, gains = _halve(codec, tunings, course)
+    return _climb(codec, best, gains, course)
+
+
+class _Course:
+    """The examples, with the sizes and the curves that options are held against."""
+
+    def __init__(self, usual: Codec, network: IRNetwork, examples: Sequence[Example], tell: Tell) -> None:
+        self.tell = tell
+        self._usual, self._network, self._examples = usual, network, examples
+        self._curves: dict[int, tuple[Floats, Floats]] = {}
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def gain(self, number: int, codec: Codec) -> float:
+        """Mean of the restored PSNR over the usual curve on one example, in dB, at the sizes that matter."""
+        example, network = self._examples[number], self._network
+        if number not in self._curves:
+            self._curves[number] = _curve(self._usual, network, example)
+        sizes, scores = self._curves[number]
+        wanted = _middling(sizes, scores) if example.sizes is None else example.sizes
+        prepared = codec.prepare(example.image, sensitivity=example.sensitivity(codec))
+        gained = 0.0
+        for size in wanted:
+            encoded = _near_size(prepared, size, len(codec.levels), codec.trim_slope)
+            score = psnr_rgb(network.restore(codec.decode(encoded.data)), example.reference)
+            # Held against the curve at this very size; what is wrong with the curve is so for all options.
+            gained += score - float(np.interp(np.log(len(encoded.data)), sizes, scores))
+        return gained / len(wanted)
+
+
+def _halve(codec: Codec, tunings: Sequence[dict[str, Any]], course: _Course) -> tuple[dict[str, Any], Floats]:
+    """The best of the tunings, and its gain on each example."""
+    variants = [codec.tuned(options) for options in tunings]
+    gains = np.zeros((len(variants), len(course)))
     left = np.arange(len(variants))
-    for number, example in enumerate(examples):
-        tell(number, len(examples))
+    for number in range(len(course)):
+        course.tell(number, len(course))
         if number % ROUND == 0 and number and len(left) > FEWEST:
-            ranking = np.argsort(-_middle(gains[left, :number]), kind="stable")
+            ranking = np.argsort([-_middle(gains[index, :number]) for index in left], kind="stable")
             left = left[np.sort(ranking[: max(FEWEST, len(left) // 2)])]
-        sizes, scores = _curve(variants[0], network, example)
-        wanted = np.interp(scores[0] + np.array(SHARES) * (scores[-1] - scores[0]), scores, sizes)
         for index in left:
-            variant = variants[index]
-            prepared = variant.prepare(example.image, sensitivity=example.sensitivity(variant))
-            for size in wanted:
-                encoded = _near_size(prepared, size, len(codec.levels), codec.trim_slope)
-                score = psnr_rgb(network.restore(variant.decode(encoded.data)), example.reference)
-                # Held against the curve at this very size; what is wrong with the curve is so for all of them.
-                gains[index, number] += score - np.interp(np.log(len(encoded.data)), sizes, scores)
-    return dict(codec.tunings[left[np.argmax(_middle(gains[left]))]])
+            gains[index, number] = course.gain(number, variants[index])
+    best = left[np.argmax([_middle(gains[index]) for index in left])]
+    return tunings[best], gains[best]
 
 
-def _middle(gains: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mean of the middle half of each row: on a flat picture a small file can win or lose a decibel."""
-    count = gains.shape[1]
-    middle: npt.NDArray[np.float64] = np.sort(gains, axis=1)[:, count // 4 : count - count // 4].mean(axis=1)
-    return middle
+def _climb(codec: Codec, options: dict[str, Any], gains: Floats, course: _Course) -> dict[str, Any]:
+    """Coordinate search: each option in turn takes the value that is best with what the others are."""
+    tried = {_key(codec.tuned(options))}
+    total = TURNS * sum(len(values) for values in codec.search_space.values())
+    done = 0
+    for _ in range(TURNS):
+        before = options
+        for name, values in codec.search_space.items():
+            for value in values:
+                course.tell(done, total)
+                done += 1
+                candidate = {**options, name: value}
+                variant = codec.tuned(candidate)
+                if _key(variant) in tried:
+                    continue
+                tried.add(_key(variant))
+                found = _better(variant, gains, course)
+                if found is not None:
+                    options, gains = candidate, found
+        if options == before:
+            break
+    return options
 
 
-def _curve(
-    codec: Codec, network: IRNetwork, example: Example
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _better(variant: Codec, gains: Floats, course: _Course) -> Floats | None:
+    """The gains of a variant where they are better than those that are known; given up as soon as it falls behind."""
+    own = np.zeros(len(course))
+    for number in range(len(course)):
+        if number == ROUND and _middle(own[:number] - gains[:number]) < -BEHIND:
+            return None
+        if number and number % (2 * ROUND) == 0 and _middle(own[:number] - gains[:number]) < 0:
+            return None
+        own[number] = course.gain(number, variant)
+    return own if _middle(own - gains) > WORTH else None
+
+
+def _key(codec: Codec) -> str:
+    return json.dumps(codec.options.model_dump(), sort_keys=True)
+
+
+def _middle(gains: Floats) -> float:
+    """The mean of the middle half: on a flat picture a small file can win or lose a decibel."""
+    count = len(gains)
+    return float(np.sort(gains)[count // 4 : count - count // 4].mean())
+
+
+def _curve(codec: Codec, network: IRNetwork, example: Example) -> tuple[Floats, Floats]:
     """Logarithms of sizes, and the restored PSNR made rising."""
     prepared = codec.prepare(example.image, sensitivity=example.sensitivity(codec))
     points = {}
@@ -107,6 +204,10 @@ def _curve(
         points[len(data)] = psnr_rgb(network.restore(codec.decode(data)), example.reference)
     sizes = sorted(points)
     return np.log(sizes), np.maximum.accumulate([points[size] for size in sizes])
+
+
+def _middling(sizes: Floats, scores: Floats) -> Floats:
+    return np.interp(scores[0] + np.array(SHARES) * (scores[-1] - scores[0]), scores, sizes)
 
 
 def _near_size(prepared: Prepared, size: float, levels: int, slope: float) -> Encoded:

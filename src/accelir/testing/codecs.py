@@ -67,11 +67,16 @@ def check_attributes(codec: Codec) -> None:
 
 @_suite.check
 def check_options(codec: Codec) -> None:
-    """Options are checked, and the tunings are options."""
+    """Options are checked, and the tunings and the search space are options."""
     raises(InvalidInputError, "an unknown option", lambda: type(codec)(no_such_option=1))
     require(codec.tunings, "tunings holds at least one set of options")
     for options in codec.tunings:
         require(isinstance(codec.tuned(options), type(codec)), f"tuned({options}) is a codec of the same class")
+    for name, values in codec.search_space.items():
+        for value in values:
+            require(
+                isinstance(codec.tuned({name: value}), type(codec)), f"{name}={value!r} of search_space is an option"
+            )
 
 
 @_suite.check

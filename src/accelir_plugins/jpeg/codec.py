@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
@@ -104,22 +104,28 @@ class JpegCodec(Codec):
     fine_control: ClassVar[bool] = True
     tunings: ClassVar[Sequence[dict[str, Any]]] = (
         {"rdo": 0.05, "shape": 1.0},
-        {"rdo": 0.05, "shape": 0.0},
-        {"rdo": 0.02, "shape": 0.5},
-        {"rdo": 0.1, "shape": 0.5},
         # Networks that enlarge: every frequency counts, and sharpness is soon lost.
-        {"rdo": 0.05, "shape": 0.0, "trust": 0.25, "emphasis": 0.1, "chroma_emphasis": 0.3},
+        {"rdo": 0.05, "shape": 0.0},
         {"rdo": 0.05, "shape": 0.0, "trust": 0.5, "emphasis": 0.1, "chroma_emphasis": 0.3, "zeroing": 0.9},
-        {"rdo": 0.03, "shape": 0.0, "trust": 0.25, "emphasis": 0.1, "chroma_emphasis": 0.5},
         # That smooth: differences between blocks count most.
-        {"rdo": 0.1, "shape": 0.7, "emphasis": 0.1},
         {"rdo": 0.14, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
-        {"rdo": 0.14, "rdo_falloff": 0.5, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
-        {"rdo": 0.2, "rdo_falloff": 1.0, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
+        {"rdo": 0.15, "shape": 1.2, "trust": 0.5, "emphasis": 0.5, "zeroing": 0.9, "compensation": 1.0},
         # That sharpen.
-        {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15},
         {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15, "zeroing": 0.85},
+        {"rdo": 0.1, "shape": 0.5, "trust": 0.5, "compensation": 0.35},
+        # That leave noise as it is.
+        {"rdo": 0.8, "shape": 1.5, "trust": 0.0},
     )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "rdo": (0.03, 0.05, 0.08, 0.12, 0.2, 0.3),
+        "trust": (0.0, 0.25, 0.5, 0.75, 1.0),
+        "shape": (0.0, 0.35, 0.7, 1.2, 1.6),
+        "emphasis": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7),
+        "zeroing": (0.7, 0.85, 1.0),
+        "chroma_emphasis": (-0.3, 0.0, 0.3, 0.5),
+        "compensation": (0.35, 0.7, 1.0),
+        "rdo_falloff": (0.0, 0.5),
+    }
     Options: ClassVar[type[CodecOptions]] = JpegOptions
     options: JpegOptions
 

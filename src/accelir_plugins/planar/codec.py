@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -80,6 +81,11 @@ class PlanarCodec(Codec):
     fine_control: ClassVar[bool] = True
     trim_slope: ClassVar[float] = 0.16
     merges_levels: ClassVar[bool] = True
+    tunings: ClassVar[Sequence[dict[str, Any]]] = ({}, {"trust": 0.5}, {"trust": 0.0})
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "trust": (0.0, 0.25, 0.5, 0.75, 1.0),
+        "emphasis": (-0.1, 0.0, 0.1, 0.2, 0.35, 0.5),
+    }
     Options: ClassVar[type[CodecOptions]] = PlanarOptions
     options: PlanarOptions
 

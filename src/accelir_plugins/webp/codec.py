@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -68,7 +68,12 @@ class WebpCodec(PlanarCodec):
         {},
         {"trust": 0.5},
         {"trust": 0.5, "emphasis": 0.2},
+        {"trust": 0.0},
     )
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        **PlanarCodec.search_space,
+        "rdo": (0.03, 0.07, 0.12, 0.2, 0.3),
+    }
 
     Options: ClassVar[type[CodecOptions]] = WebpOptions
     options: WebpOptions
