@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -29,10 +30,13 @@ class AvifOptions(PlanarOptions):
 
     Attributes:
         subsampling: Of colours: "444" keeps them at every pixel, "420" halves them.
+        cdef: Whether decoders smooth along edges (AV1's constrained directional enhancement filter), to the good of
+            squared error, but not always of what a network makes of it.
         speed: Of the encoder: 0 (slow) to 6, which is Pillow's; faster, libaom heeds no shares of the rate.
     """
 
     subsampling: Literal["444", "420"] = "444"
+    cdef: bool = True
     speed: int = Field(default=6, ge=0, le=6)
 
 
@@ -69,6 +73,11 @@ class AvifCodec(PlanarCodec):
     header: ClassVar[int] = 330
     # In how many threads changes how libaom cuts the picture into tiles, and so the size.
     usual_settings: ClassVar[dict[str, Any]] = {"max_threads": 2}
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "cdef": (True, False),
+        "subsampling": ("444", "420"),
+        **PlanarCodec.search_space,
+    }
     Options: ClassVar[type[CodecOptions]] = AvifOptions
     options: AvifOptions
 
@@ -98,7 +107,9 @@ class AvifCodec(PlanarCodec):
         height, width = planes.luma.shape
         chosen = plan(log_steps, planes.survey) if is_guided(height, width) else even_plan(log_steps)
         subsampling = ":".join(self.options.subsampling)
-        data = encoder.encode(planes.pixels, chosen, subsampling=subsampling, speed=self.options.speed)
+        data = encoder.encode(
+            planes.pixels, chosen, subsampling=subsampling, speed=self.options.speed, cdef=self.options.cdef
+        )
         return Picture(data, chosen.log_steps)
 
     def decode(self, data: bytes) -> ImageArray:

@@ -24,7 +24,7 @@ _HINT = "pip install 'accelir[avif]'"
 
 # What counts is the squared error, which neither libaom's tuning nor libavif's for still pictures is meant for;
 # superblocks are as small as they can be.
-_OPTIONS = {"tune": "psnr", "sb-size": str(SIDE), "enable-cdef": "1"}
+_OPTIONS = {"tune": "psnr", "sb-size": str(SIDE)}
 
 # The base comes from a rate control that has no bits at all, which goes to the coarsest quantiser that libavif
 # allows: four levels of quality beyond that of the picture. `cq-level` then says only what the estimates go by.
@@ -55,7 +55,7 @@ def require() -> None:
         raise MissingDependencyError(f"This Pillow writes AVIF without libaom; the wheels of PyPI have it: {_HINT}")
 
 
-def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int) -> bytes:
+def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int, cdef: bool = True) -> bytes:
     """Write a file.
 
     Args:
@@ -63,20 +63,22 @@ def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int) -> b
         plan: Which quantisers to use.
         subsampling: Of colours: ``"4:4:4"`` or ``"4:2:0"``.
         speed: 0 (slow) to 6.
+        cdef: Whether decoders are told to filter along edges.
 
     Raises:
         CodecError: libaom did something else than it was told.
     """
     height, width = pixels.shape[:2]
+    filters = {"enable-cdef": str(int(cdef))}
     if plan.shares is None:
         level = 63 if plan.base == 255 else 62 if plan.base == 249 else plan.base // 4
-        data = _save(pixels, 75, subsampling, speed, {"cq-level": str(level)})
+        data = _save(pixels, 75, subsampling, speed, {**filters, "cq-level": str(level)})
     else:
         # Pillow's quality 0..100 that libavif makes this level of.
         level = plan.base // GRID - _BEYOND
         quality = next(quality for quality in range(101) if ((100 - quality) * 63 + 50) // 100 == level)
         with _file_of(_rates(plan.shares, height, width)) as path:
-            data = _save(pixels, quality, subsampling, speed, {**_GUIDED, "rate-distribution-info": path})
+            data = _save(pixels, quality, subsampling, speed, {**filters, **_GUIDED, "rate-distribution-info": path})
     try:
         base, differing = read_quantiser(data)
     except DecodeError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -56,6 +57,11 @@ class HeicCodec(PlanarCodec):
     largest: ClassVar[int] = 16384
     sample_range: ClassVar[Range] = "full"
     header: ClassVar[int] = 370
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "shape": (0.0, 0.5, 1.0),
+        "chroma_offset": (-6, -3, 0, 3),
+        **PlanarCodec.search_space,
+    }
     Options: ClassVar[type[CodecOptions]] = HeicOptions
     options: HeicOptions
 
