@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,8 +30,16 @@ from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.profile import Basis, Profile
 from accelir.profiling.profiler import StandardProfiler
 from accelir.profiling.sensitivity import measure_sensitivity
+from accelir_plugins.jpeg import JpegCodec
 
 SMALL = {"groups": 3, "crops": 4, "side": 64, "probes": 2, "curve_crops": 2, "tuning_crops": 1, "predictor_steps": 30}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _searched_quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JpegCodec, "search_space", {"rdo": (0.05, 0.14)})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +71,31 @@ def test_a_profile_survives_its_file(tmp_path, profile, photographs) -> None:
     assert np.abs(np.log(after.sensitivity / before.sensitivity)).max() < 0.05
 
 
+def test_options_for_gray_are_told_where_they_differ(tmp_path, photographs, network) -> None:
+    """Noise that is the same in all channels is better left out of the file than to a network of colour."""
+
+    class Choosing(JpegCodec):
+        tunings = ({"rdo": 0.05, "shape": 1.0}, {"rdo": 0.8, "shape": 1.5, "trust": 0.0})
+        search_space: ClassVar[dict[str, Any]] = {}
+
+    class Alike(JpegCodec):
+        tunings = ({"rdo": 0.05, "shape": 1.0},)
+        search_space: ClassVar[dict[str, Any]] = {"guided_rdo": (0.15, 0.3)}
+
+    made = StandardProfiler(**{**SMALL, "tuning_crops": 2}).fit(Choosing(), network, photographs)
+    assert made.header.codec_options == Choosing.tunings[0]
+    assert made.header.gray_options == Choosing.tunings[1]
+    assert Profile.load(made.save(tmp_path / "p.safetensors")).header == made.header
+    assert made.options(photographs[0]) == Choosing.tunings[0]
+    assert made.options(photographs[0][:, :, 0]) == Choosing.tunings[1]
+    alike = StandardProfiler(**SMALL).fit(Alike(), network, photographs)
+    assert alike.header.gray_options is None
+    assert alike.options(photographs[0][:, :, 0]) == alike.header.codec_options
+
+
 def test_the_same_seed_makes_the_same_profile(profile, photographs, network) -> None:
     again = StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, photographs)
+    assert again.header == profile.header
     assert np.array_equal(again.curves.size, profile.curves.size)
     assert np.array_equal(again.basis.directions, profile.basis.directions)
 

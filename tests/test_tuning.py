@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from pydantic import model_validator
 from torch import nn
 
 import accelir
-from accelir.profiling.tuning import Example, best_tuning, middling_sizes
+from accelir.codec import CodecOptions
+from accelir.profiling.tuning import Example, best_start, best_tuning, middling_sizes
 from accelir_plugins.jpeg import JpegCodec
+from accelir_plugins.jpeg.codec import JpegOptions
 
 SQUARED_ERROR = {"table": "flat", "rdo": 0.05}
 FOR_THE_EYE = {"table": "annex-k", "rdo": 0.0}
@@ -19,12 +23,12 @@ WASTEFUL = {"table": "flat", "rdo": 4.0}
 SHARPENED = {"table": "flat", "rdo": 0.05, "emphasis": 2.0}
 
 
-def codec_with(*tunings: dict[str, Any]) -> JpegCodec:
-    class Tuned(JpegCodec):
-        search_space: ClassVar[Mapping[str, Any]] = {}
+def quietly(done: int, total: int, what: str) -> None:
+    pass
 
-    Tuned.tunings = tunings
-    return Tuned()
+
+class Unsearched(JpegCodec):
+    search_space: ClassVar[Mapping[str, Any]] = {}
 
 
 class Coarse(JpegCodec):
@@ -51,19 +55,19 @@ def examples() -> list[Example]:
 @pytest.mark.parametrize("others", [(FOR_THE_EYE,), (WASTEFUL,), (SHARPENED,), (WASTEFUL, SHARPENED, FOR_THE_EYE)])
 def test_the_best_wins_wherever_it_stands(nothing, examples, others):
     for tunings in ((*others, SQUARED_ERROR), (SQUARED_ERROR, *others)):
-        assert best_tuning(codec_with(*tunings), nothing, examples, lambda done, total: None) == SQUARED_ERROR
+        assert best_start(Unsearched(), nothing, examples, quietly, tunings) == SQUARED_ERROR
 
 
 def test_progress_counts_the_examples(nothing, examples):
     told = []
-    best_tuning(codec_with(SQUARED_ERROR, WASTEFUL), nothing, examples, lambda done, total: told.append((done, total)))
-    assert told == [(0, 2), (1, 2)]
+    best_start(Unsearched(), nothing, examples, lambda *news: told.append(news), (SQUARED_ERROR, WASTEFUL))
+    assert told == [(0, 2, "comparing options"), (1, 2, "comparing options")]
 
 
 def test_the_first_is_kept_where_nothing_can_be_compared(nothing, examples):
-    assert best_tuning(Coarse(), nothing, examples, lambda done, total: None) == WASTEFUL
-    assert best_tuning(codec_with(WASTEFUL, SQUARED_ERROR), nothing, [], lambda done, total: None) == WASTEFUL
-    assert best_tuning(codec_with(WASTEFUL), nothing, examples, lambda done, total: None) == WASTEFUL
+    assert best_start(Coarse(), nothing, examples, quietly, Coarse.tunings) == WASTEFUL
+    assert best_tuning(Unsearched(), nothing, [], quietly, (WASTEFUL, SQUARED_ERROR)) == WASTEFUL
+    assert best_tuning(Unsearched(), nothing, examples, quietly, (WASTEFUL, WASTEFUL)) == WASTEFUL
 
 
 def test_what_falls_behind_is_given_up_and_the_best_is_not(nothing, examples):
@@ -79,7 +83,7 @@ def test_what_falls_behind_is_given_up_and_the_best_is_not(nothing, examples):
             return super().prepare(image, sensitivity=sensitivity)
 
     seven = [examples[number % 2] for number in range(7)]
-    assert best_tuning(Watched(), nothing, seven, lambda done, total: None) == SQUARED_ERROR
+    assert best_start(Watched(), nothing, seven, quietly, Watched.tunings) == SQUARED_ERROR
     # Once more for the first tuning and each picture: its curve. Then 7 for three pictures, and 3 for the rest.
     assert len(prepared) == 7 + 3 * 7 + 4 * 3
     assert prepared.count(Watched(**SQUARED_ERROR).options) == 7
@@ -92,14 +96,15 @@ class Searched(JpegCodec):
 
 def test_options_take_their_best_values_one_after_the_other(nothing, examples):
     told = []
-    found = best_tuning(Searched(), nothing, examples, lambda done, total: told.append((done, total)))
+    found = best_tuning(Searched(), nothing, examples, lambda *news: told.append(news), [WASTEFUL])
     assert found == {"table": "flat", "rdo": 0.05}
-    assert all(done < total for done, total in told)
+    of_search = [(done, total) for done, total, what in told if what == "searching options"]
+    assert of_search == sorted(set(of_search)) and {total for _, total in of_search} == {12}
 
 
 def test_what_the_caller_chose_is_not_searched(nothing, examples):
     codec = Searched(rdo=1.0)
-    found = best_tuning(codec, nothing, examples, lambda done, total: None)
+    found = best_tuning(codec, nothing, examples, quietly, [WASTEFUL])
     assert codec.tuned(found).options.rdo == 1.0
 
 
@@ -112,7 +117,7 @@ def test_values_that_fall_behind_are_not_tried_on_every_picture(nothing, example
             return super().prepare(image, sensitivity=sensitivity)
 
     eight = [examples[number % 2] for number in range(8)]
-    found = best_tuning(Watched(), nothing, eight, lambda done, total: None)
+    found = best_tuning(Watched(), nothing, eight, quietly, [WASTEFUL])
     assert prepared.count(Watched(**found).options) == 8
     assert prepared.count(Watched(table="flat", rdo=9.0).options) == 3
 
@@ -129,7 +134,53 @@ def test_sizes_may_be_given(nothing, examples):
             return super().decode(data)
 
     wanted = Example(example.reference, example.image, example.sensitivity, np.log([1000.0, 2000.0]))
-    best_tuning(Watched(), nothing, [wanted], lambda done, total: None)
+    best_tuning(Watched(), nothing, [wanted], quietly, [WASTEFUL])
     of_curve, compared = written[:8], np.array(written[8:])
     assert len(of_curve) == 8 and len(compared)
     assert np.minimum(abs(compared / 1000 - 1), abs(compared / 2000 - 1)).max() < 0.05
+
+
+def test_a_second_turn_finds_what_the_first_made_better(nothing, examples):
+    """What zeroing counts matters to a lambda above 0 alone, which the first turn finds after it."""
+
+    class Twice(JpegCodec):
+        search_space: ClassVar[Mapping[str, Any]] = {"zeroing": (1.0,), "rdo": (0.05,)}
+
+    found = best_tuning(Twice(), nothing, examples, quietly, [{"table": "flat", "rdo": 0.0, "zeroing": 2.0}])
+    assert found == {"table": "flat", "rdo": 0.05, "zeroing": 1.0}
+
+
+def test_values_that_change_nothing_are_not_tried_on_every_picture(nothing, examples):
+    prepared = []
+
+    class Idle(JpegCodec):
+        # No reference guides here.
+        search_space: ClassVar[Mapping[str, Any]] = {"guided_rdo": (0.3, 0.5)}
+
+        def prepare(self, image, *, sensitivity=None):
+            prepared.append(self.options.guided_rdo)
+            return super().prepare(image, sensitivity=sensitivity)
+
+    eight = [examples[number % 2] for number in range(8)]
+    assert best_tuning(Idle(), nothing, eight, quietly, [SQUARED_ERROR]) == SQUARED_ERROR
+    assert prepared.count(0.3) == prepared.count(0.5) == 3
+
+
+def test_values_that_do_not_go_together_are_left_out(nothing, examples):
+    class Kind(Enum):
+        FLAT = "flat"
+
+    class Choice(JpegOptions):
+        kind: Kind = Kind.FLAT
+
+        @model_validator(mode="after")
+        def _together(self):
+            if self.emphasis == 1 and self.rdo > 1:
+                raise ValueError("too much")
+            return self
+
+    class Choosy(JpegCodec):
+        Options: ClassVar[type[CodecOptions]] = Choice
+        search_space: ClassVar[Mapping[str, Any]] = {"emphasis": (1.0,), "rdo": (0.05,), "kind": (Kind.FLAT,)}
+
+    assert best_tuning(Choosy(), nothing, examples, quietly, [WASTEFUL]) == SQUARED_ERROR

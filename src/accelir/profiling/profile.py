@@ -26,7 +26,8 @@ from accelir.threads import ranges
 __all__ = ["Basis", "Profile", "ProfileHeader"]
 
 FORMAT = "accelir-profile"
-VERSION = 1
+VERSION = 2
+"""Raised when an older library could not read the file."""
 
 BLOCKS_AT_ONCE = 4096
 """Whose sensitivities are made together."""
@@ -117,10 +118,11 @@ class Profile:
         """The codec's options that restore best: `ProfileHeader.codec_options`, or those of gray.
 
         Args:
-            image: uint8 (H, W, 3) or (H, W).
+            image: uint8 (H, W, 3) or (H, W), which alone counts as gray.
         """
         header = self.header
-        return header.codec_options if image.ndim == 3 or header.gray_options is None else header.gray_options
+        of_colour = image.ndim == 3 or header.gray_options is None
+        return dict(header.codec_options if of_colour else header.gray_options or {})
 
     def predict(self, image: ImageArray, codec: Codec) -> Estimate:
         """Tell an unseen image's groups and sensitivity, no network run.
@@ -159,7 +161,7 @@ class Profile:
                 f"This profile is for codec {found[0]!r} version {found[1]}, "
                 f"not {codec.name!r} version {codec.version}."
             )
-        block = codec.block(np.zeros((1, 1, 3), np.uint8))
+        block = codec.tuned(self.header.codec_options).block(np.zeros((1, 1, 3), np.uint8))
         if block != self.header.block and type(codec).convert is Codec.convert:
             raise ProfileMismatchError(
                 f"This profile is for blocks of {self.header.block} pixels; codec {codec.name!r} has blocks of {block}."

@@ -23,7 +23,7 @@ from accelir.profiling.estimate import Curves
 from accelir.profiling.predictor import Predictor, train_predictor
 from accelir.profiling.profile import Basis, Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
-from accelir.profiling.tuning import Example, best_tuning, middling_sizes
+from accelir.profiling.tuning import Example, best_start, best_tuning, middling_sizes
 
 __all__ = ["Profiler", "StandardProfiler"]
 
@@ -72,7 +72,8 @@ class StandardProfiler(Profiler):
         side: Side of the crops in input pixels, rounded up to whole blocks.
         probes: Backward passes per crop.
         curve_crops: How many of the crops get their curves measured.
-        tuning_crops: How many of the crops the codec's tunings are compared on; 0 keeps the codec's default.
+        tuning_crops: How many of the crops the codec's options are compared on; 0 keeps its first tuning, for gray as
+            for colour.
         predictor_steps: Optimiser steps of the predictor.
         trust: How far the groups' measured slopes may differ where sensitivity already allocates (see `harmonise`).
             On Kodak24 with dncnn-s25-f16, trust 1 restored 0.1 dB worse than 0, so 0 is the default.
@@ -123,10 +124,7 @@ class StandardProfiler(Profiler):
             Example(sample.reference, sample.image, functools.partial(self._sensitivity, sample=sample))
             for sample in samples[: self.tuning_crops]
         ]
-        codec = codec.tuned(
-            best_tuning(codec, network, examples, lambda done, total: tell(done, total, "tuning the codec"))
-        )
-        options = _chosen(codec)
+        codec = codec.tuned(best_start(codec, network, examples, tell, codec.tunings))
         block = codec.block(samples[0].image)
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
         basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
@@ -149,7 +147,7 @@ class StandardProfiler(Profiler):
         header = ProfileHeader(
             codec=codec.name,
             codec_version=codec.version,
-            codec_options=options,
+            codec_options=_chosen(codec),
             block=block,
             network=network.name,
             family=network.family,
@@ -159,37 +157,43 @@ class StandardProfiler(Profiler):
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
         profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
-        gray = self._gray_options(untuned, options, network, examples, profile, tell)
-        return profile if gray == options else replace(profile, header=header.model_copy(update={"gray_options": gray}))
+        return replace(profile, header=self._tuned(header, untuned, network, examples, profile, tell))
 
-    def _gray_options(
+    def _tuned(
         self,
+        header: ProfileHeader,
         codec: Codec,
-        options: dict[str, Any],
         network: IRNetwork,
         examples: Sequence[Example],
         profile: Profile,
         tell: Progress,
-    ) -> dict[str, Any]:
-        """The options for gray pictures, at the sizes at which those of colour were compared.
+    ) -> ProfileHeader:
+        """The header with the options that restore best with what the profile foretells, of colour and of gray.
 
-        A network of colour may do much less for them: noise, say, that is the same in all three channels looks like
-        texture to it, and the best that a file can do is to leave it out.
+        A network of colour may do much less for gray: noise, say, that is the same in all three channels looks like
+        texture to it, and the best that a file can do is to leave it out. Its restored PSNR may then fall with the
+        size, so that gray options are compared at the middling sizes of the same pictures in colour.
         """
-        grays: list[Example] = []
-        for example in examples:
+        if not codec.fine_control:
+            return header
+        colours, grays = [], []
+        for number, example in enumerate(examples):
+            tell(number, len(examples), "looking for middling sizes")
+            sizes = middling_sizes(codec.tuned(header.codec_options), network, example)
+            foretold = functools.partial(_foretold, profile, example.image)
+            colours.append(Example(example.reference, example.image, foretold, sizes))
             reference = np.asarray(Image.fromarray(example.reference).convert("L"))
-            image = network.task.degrade(reference, np.random.default_rng([self.seed, len(grays)]))
-            predicted = functools.partial(_predicted, profile, image)
-            grays.append(Example(reference, image, predicted, middling_sizes(codec.tuned(options), network, example)))
-        found = best_tuning(
-            codec,
-            network,
-            grays,
-            lambda done, total: tell(done, total, "tuning the codec for gray pictures"),
-            [options, *codec.tunings],
-        )
-        return _chosen(codec.tuned(found))
+            image = network.task.degrade(reference, np.random.default_rng([self.seed, number]))
+            grays.append(Example(reference, image, functools.partial(_foretold, profile, image), sizes))
+        tuned = codec.tuned(best_tuning(codec, network, colours, tell, [header.codec_options]))
+        options = _chosen(tuned)
+
+        def tell_gray(done: int, total: int, what: str) -> None:
+            tell(done, total, f"{what} for gray")
+
+        of_gray = codec.tuned(best_tuning(codec, network, grays, tell_gray, [options, *codec.tunings]))
+        gray = None if of_gray.options == tuned.options else _chosen(of_gray)
+        return header.model_copy(update={"codec_options": options, "gray_options": gray})
 
     def _group_sensitivity(
         self, basis: Basis | None, described: list[npt.NDArray[np.float32]], groups: npt.NDArray[np.int32]
@@ -338,9 +342,9 @@ class StandardProfiler(Profiler):
 
 
 def _chosen(codec: Codec) -> dict[str, Any]:
-    """All that differs from the defaults by choice: what was tuned, and what the caller chose (4:4:4, say)."""
+    """What was set, by tuning or by the caller (4:4:4, say)."""
     return codec.options.model_dump(include=codec.options.model_fields_set)
 
 
-def _predicted(profile: Profile, image: ImageArray, codec: Codec) -> Sensitivity | None:
+def _foretold(profile: Profile, image: ImageArray, codec: Codec) -> Sensitivity | None:
     return profile.predict(image, codec).sensitivity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,12 @@ import numpy.typing as npt
 
 from accelir.bracket import Bracket
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
+from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 
-__all__ = ["Example", "best_tuning", "middling_sizes"]
+__all__ = ["Example", "best_start", "best_tuning", "middling_sizes"]
 
 SHARES = (0.5, 0.7, 0.85, 0.93)
 """Of the way from the restored PSNR of the coarsest files to that of the finest: where options are compared."""
@@ -28,10 +28,10 @@ WRITES = 10
 """Files written to come near a size, at most."""
 
 ROUND = 3
-"""Pictures after which what has fallen behind is given up."""
+"""Pictures after which what has fallen behind is given up for the first time."""
 
 FEWEST = 3
-"""Tunings that are left to compare on all pictures."""
+"""Sets of options that are left to compare on all pictures."""
 
 TURNS = 2
 """How often each option of the search space has its turn, at most."""
@@ -45,7 +45,8 @@ WORTH = 0.002
 NEAR = 0.01
 """Logarithm of a size over the wanted one at which a file is near enough."""
 
-Tell = Callable[[int, int], None]
+Tell = Callable[[int, int, str], None]
+Options = dict[str, Any]
 Floats = npt.NDArray[np.float64]
 
 
@@ -74,35 +75,55 @@ def middling_sizes(codec: Codec, network: IRNetwork, example: Example) -> Floats
     return _middling(*_curve(codec, network, example))
 
 
-def best_tuning(
-    codec: Codec,
-    network: IRNetwork,
-    examples: Sequence[Example],
-    tell: Tell,
-    tunings: Sequence[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """The options whose files restore best, compared at equal sizes.
+def best_start(
+    codec: Codec, network: IRNetwork, examples: Sequence[Example], tell: Tell, starts: Sequence[Options]
+) -> Options:
+    """The one of some sets of options whose files restore best, compared at equal sizes.
 
-    First the tunings are compared, where those that fall behind are given up early (successive halving). From the best
-    of them on, each option of `Codec.search_space` takes its best value, one after the other and again until
-    nothing moves. Only a fine control brings files to one size; without it the codec keeps its first tuning.
+    Those that fall behind are given up early (successive halving). Only a fine control brings files to one size;
+    without it the first is kept.
 
     Args:
         codec: What to tune; what its caller chose stays.
         network: Restores.
         examples: To measure on.
-        tell: Told (done, total): of the tunings, then of the values tried.
-        tunings: What to begin with; None for `Codec.tunings`.
+        tell: Told (done, total, what).
+        starts: At least one.
     """
-    distinct: dict[str, dict[str, Any]] = {}
-    for options in codec.tunings if tunings is None else tunings:
-        distinct.setdefault(_key(codec.tuned(dict(options))), dict(options))
-    tunings = list(distinct.values())
-    if not examples or not codec.fine_control or (len(tunings) < 2 and not codec.search_space):
-        return tunings[0]
-    course = _Course(codec.tuned(tunings[0]), network, examples, tell)
-    best, gains = _halve(codec, tunings, course)
-    return _climb(codec, best, gains, course)
+    distinct = _distinct(codec, starts)
+    if not examples or not codec.fine_control or len(distinct) < 2:
+        return distinct[0]
+    return _halve(codec, distinct, _Course(codec.tuned(distinct[0]), network, examples, tell))[0]
+
+
+def best_tuning(
+    codec: Codec, network: IRNetwork, examples: Sequence[Example], tell: Tell, starts: Sequence[Options]
+) -> Options:
+    """From the best of some sets of options on, each option of `Codec.search_space` takes its best value.
+
+    One takes it after the other, and once more if anything moved.
+
+    Args:
+        codec: As for `best_start`.
+        network: Restores.
+        examples: To measure on.
+        tell: Told (done, total, what).
+        starts: At least one.
+    """
+    distinct = _distinct(codec, starts)
+    if not examples or not codec.fine_control or (len(distinct) < 2 and not codec.search_space):
+        return distinct[0]
+    course = _Course(codec.tuned(distinct[0]), network, examples, tell)
+    best, gains = _halve(codec, distinct, course)
+    return _climb(codec, best, gains, course, {_key(codec.tuned(options)) for options in distinct})
+
+
+def _distinct(codec: Codec, starts: Sequence[Options]) -> list[Options]:
+    """Those that differ, with what the caller chose."""
+    found: dict[str, Options] = {}
+    for options in starts:
+        found.setdefault(_key(codec.tuned(options)), dict(options))
+    return list(found.values())
 
 
 class _Course:
@@ -133,35 +154,38 @@ class _Course:
         return gained / len(wanted)
 
 
-def _halve(codec: Codec, tunings: Sequence[dict[str, Any]], course: _Course) -> tuple[dict[str, Any], Floats]:
-    """The best of the tunings, and its gain on each example."""
-    variants = [codec.tuned(options) for options in tunings]
+def _halve(codec: Codec, starts: Sequence[Options], course: _Course) -> tuple[Options, Floats]:
+    """The best, and its gain on each example."""
+    variants = [codec.tuned(options) for options in starts]
     gains = np.zeros((len(variants), len(course)))
     left = np.arange(len(variants))
     for number in range(len(course)):
-        course.tell(number, len(course))
+        course.tell(number, len(course), "comparing options")
         if number % ROUND == 0 and number and len(left) > FEWEST:
             ranking = np.argsort([-_middle(gains[index, :number]) for index in left], kind="stable")
             left = left[np.sort(ranking[: max(FEWEST, len(left) // 2)])]
         for index in left:
             gains[index, number] = course.gain(number, variants[index])
     best = left[np.argmax([_middle(gains[index]) for index in left])]
-    return tunings[best], gains[best]
+    return starts[best], gains[best]
 
 
-def _climb(codec: Codec, options: dict[str, Any], gains: Floats, course: _Course) -> dict[str, Any]:
+def _climb(codec: Codec, options: Options, gains: Floats, course: _Course, tried: set[str]) -> Options:
     """Coordinate search: each option in turn takes the value that is best with what the others are."""
-    tried = {_key(codec.tuned(options))}
     total = TURNS * sum(len(values) for values in codec.search_space.values())
     done = 0
     for _ in range(TURNS):
         before = options
         for name, values in codec.search_space.items():
             for value in values:
-                course.tell(done, total)
+                course.tell(done, total, "searching options")
                 done += 1
                 candidate = {**options, name: value}
-                variant = codec.tuned(candidate)
+                try:
+                    variant = codec.tuned(candidate)
+                except InvalidInputError:
+                    # Not all values go together.
+                    continue
                 if _key(variant) in tried:
                     continue
                 tried.add(_key(variant))
@@ -174,9 +198,12 @@ def _climb(codec: Codec, options: dict[str, Any], gains: Floats, course: _Course
 
 
 def _better(variant: Codec, gains: Floats, course: _Course) -> Floats | None:
-    """The gains of a variant where they are better than those that are known; given up as soon as it falls behind."""
+    """The gains of a variant where they are better than those that are known; given up where it falls behind."""
     own = np.zeros(len(course))
     for number in range(len(course)):
+        if number == ROUND and (own[:number] == gains[:number]).all():
+            # The same files: this value changes nothing.
+            return None
         if number == ROUND and _middle(own[:number] - gains[:number]) < -BEHIND:
             return None
         if number and number % (2 * ROUND) == 0 and _middle(own[:number] - gains[:number]) < 0:
@@ -186,7 +213,7 @@ def _better(variant: Codec, gains: Floats, course: _Course) -> Floats | None:
 
 
 def _key(codec: Codec) -> str:
-    return json.dumps(codec.options.model_dump(), sort_keys=True)
+    return codec.options.model_dump_json()
 
 
 def _middle(gains: Floats) -> float:

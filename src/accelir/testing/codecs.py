@@ -72,10 +72,13 @@ def check_options(codec: Codec) -> None:
     require(codec.tunings, "tunings holds at least one set of options")
     for options in codec.tunings:
         require(isinstance(codec.tuned(options), type(codec)), f"tuned({options}) is a codec of the same class")
+    require(codec.fine_control or not codec.search_space, "a search_space needs fine_control")
     for name, values in codec.search_space.items():
         for value in values:
+            made = type(codec)(**{name: value})
             require(
-                isinstance(codec.tuned({name: value}), type(codec)), f"{name}={value!r} of search_space is an option"
+                made.block(picture(1, 1)) == type(codec)().block(picture(1, 1)),
+                f"{name}={value!r} of search_space leaves the size of blocks as it is",
             )
 
 

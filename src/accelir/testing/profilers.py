@@ -75,7 +75,8 @@ def check_fit(profiler: Profiler, codec: Codec, network: IRNetwork) -> None:
         loaded = Profile.load(profile.save(Path(folder) / "profile.safetensors"))
     for height, width in ((1, 1), (33, 50), (70, 41)):
         for gray in (False, True):
-            _check_prediction(profile, loaded, tuned, picture(height, width, gray=gray))
+            image = picture(height, width, gray=gray)
+            _check_prediction(profile, loaded, codec.tuned(profile.options(image)), image)
 
 
 @_suite.check
@@ -84,6 +85,7 @@ def check_deterministic(profiler: Profiler, codec: Codec, network: IRNetwork) ->
     first, second = (profiler.fit(codec, network, _references(network)) for _ in range(2))
     require(np.array_equal(first.curves.size, second.curves.size), "fitting twice gives other sizes")
     require(np.array_equal(first.curves.error, second.curves.error), "fitting twice gives other errors")
+    require(first.header == second.header, "fitting twice gives other options")
     image = picture(70, 41)
     tuned = codec.tuned(first.header.codec_options)
     one, two = first.predict(image, tuned), second.predict(image, tuned)

@@ -55,7 +55,7 @@ def require() -> None:
         raise MissingDependencyError(f"This Pillow writes AVIF without libaom; the wheels of PyPI have it: {_HINT}")
 
 
-def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int, cdef: bool = True) -> bytes:
+def encode(pixels: ImageArray, plan: Plan, *, subsampling: str, speed: int, cdef: bool) -> bytes:
     """Write a file.
 
     Args:

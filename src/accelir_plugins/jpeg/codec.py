@@ -121,7 +121,7 @@ class JpegCodec(Codec):
         {"rdo": 0.8, "shape": 1.5, "trust": 0.0},
     )
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
-        "rdo": (0.03, 0.05, 0.08, 0.12, 0.2, 0.3),
+        "rdo": (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2),
         "trust": (0.0, 0.25, 0.5, 0.75, 1.0),
         "shape": (0.0, 0.35, 0.7, 1.2, 1.6),
         "emphasis": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7),
@@ -159,7 +159,7 @@ class JpegCodec(Codec):
         elif trust == 1:
             weights = _checked(sensitivity, form)
         else:
-            weights = _trusted(_checked(sensitivity, form), norms ** (1 - trust), trust)
+            weights = _trusted(_checked(sensitivity, form), norms, trust)
         ordered, means = quantisation_tables.normalise(weights, form)
         return JpegPrepared(self, image, form, ordered, means)
 
@@ -396,15 +396,16 @@ def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np
 def _trusted(
     weights: npt.NDArray[np.float32], norms: npt.NDArray[np.float32], trust: np.float32
 ) -> npt.NDArray[np.float32]:
-    """weights^trust * norms, a part at a time that stays in the processor's cache."""
+    """(weights / the largest)^trust * norms^(1 - trust), a part at a time that stays in the processor's cache."""
     # Only ratios count: relative to the largest, no power overflows.
     largest = np.maximum(weights.max(), np.float32(1e-30))
     trusted = np.empty_like(weights)
+    rest = norms ** (1 - trust)
 
     def work(part: slice) -> None:
         own = np.divide(weights[part], largest, out=trusted[part])
         np.power(own, trust, out=own)
-        np.multiply(own, norms, out=own)
+        np.multiply(own, rest, out=own)
 
     together([functools.partial(work, part) for part in ranges(len(weights), _AT_ONCE)])
     return trusted
