@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 import accelir
-from accelir.errors import CodecError, InvalidInputError, ProfileMismatchError
+from accelir.errors import BudgetError, CodecError, InvalidInputError, ProfileMismatchError
 from accelir.metrics import psnr_rgb
 from accelir.pipeline import ProfileWarning
+from accelir_plugins.jpeg.codec import JpegPrepared
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +253,32 @@ def test_bad_arguments_get_errors_from_our_tree(noisy) -> None:
 def test_files_and_estimates_can_be_compared_and_kept_in_sets(noisy) -> None:
     encoded = accelir.encode(noisy[:32, :32], network="dncnn-s25-f8", budget=accelir.Bytes(5000))
     assert encoded == encoded and len({encoded, encoded}) == 1
+
+
+@pytest.mark.parametrize("budget", [1200, 1500, 1600])
+def test_a_budget_near_the_finest_file_is_used(budget, photograph) -> None:
+    """Sizes move a tenth as much there as elsewhere."""
+    small = np.ascontiguousarray(photograph[100:133, 200:241])
+    largest = len(accelir.encode(small, network="dncnn-s25-f8", budget=accelir.Bytes(10**6)).data)
+    assert largest > 1600
+    encoded = accelir.encode(small, network="dncnn-s25-f8", budget=accelir.Bytes(budget))
+    assert 0.98 * budget <= len(encoded.data) <= budget
+
+
+@pytest.mark.parametrize("budget", [100, 10**6])
+def test_beyond_what_a_codec_can_do_few_files_are_written(budget, photograph, monkeypatch) -> None:
+    small = np.ascontiguousarray(photograph[100:180, 200:280])
+    written = []
+    write = JpegPrepared.write
+
+    def watched(self, *arguments):
+        written.append(write(self, *arguments))
+        return written[-1]
+
+    monkeypatch.setattr(JpegPrepared, "write", watched)
+    if budget == 100:
+        with pytest.raises(BudgetError):
+            accelir.encode(small, network="dncnn-s25-f8", budget=accelir.Bytes(budget))
+    else:
+        accelir.encode(small, network="dncnn-s25-f8", budget=accelir.Bytes(budget))
+    assert len(written) <= 8
