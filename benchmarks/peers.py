@@ -45,6 +45,9 @@ from accelir.profiling.profile import Profile
 from accelir.profiling.sensitivity import measure_sensitivity
 
 SETS = ("Kodak24", "Set14", "BSD100")
+LAMBDAS = (0.5, 1.0, 2.0)
+"""Of the control that has the profile's options: how its lambda is to that of the profile."""
+
 Peer = Callable[[ImageArray, int], bytes]
 
 
@@ -92,7 +95,8 @@ def main(
     networks: Annotated[list[str] | None, typer.Option(help="Names; by default those of width 16.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,
     peers: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow; by default all but the last.")
+        list[str] | None,
+        typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow, or none; by default all but the last."),
     ] = None,
     measured: Annotated[bool, typer.Option(help="Measured sensitivity too.")] = False,
     process: Annotated[str, typer.Option(help="Of our files: smaller (as mozjpeg's), baseline or progressive.")] = (
@@ -102,7 +106,7 @@ def main(
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/peers.json"),
 ) -> None:
     check_mozjpeg()
-    chosen = {name: PEERS[name] for name in peers or USUAL_PEERS}
+    chosen = {name: PEERS[name] for name in peers or USUAL_PEERS if name != "none"}
     sets = {name: pictures(data_folder, images, name) for name in set_names or SETS}
     blur = kernels(data_folder)
     jobs = {}
@@ -193,13 +197,22 @@ class Picture:
             arms["measured"] = (codec, Estimate(predicted.groups, predicted.curves, sensitivity))
         for options in self.job.plain:
             name = f"plain-mse {json.dumps(options)}"
-            plain = accelir.codec("jpeg", process=self.process, **options)
-            if name not in self._plain:
-                # Both processes quantise alike: which blocks get which level does not depend on it.
-                curves_of = accelir.codec("jpeg", **options)
-                self._plain[name] = control_estimate("plain-mse", curves_of, network, image, None)
-            arms[name] = (plain, self._plain[name])
+            arms[name] = (accelir.codec("jpeg", process=self.process, **options), self._control(options, network))
+        # All that was tuned for the network but the sensitivities: lambda is tried on either side.
+        own = profile.options(image)
+        for factor in LAMBDAS:
+            options = {**own, "trust": 0.0, "rdo": factor * own["rdo"]}
+            name = f"own options, lambda x {factor:g}"
+            arms[name] = (accelir.codec("jpeg", process=self.process, **options), self._control(options, network))
         return arms
+
+    def _control(self, options: dict[str, Any], network: IRNetwork) -> Estimate:
+        key = json.dumps(options)
+        if key not in self._plain:
+            # Both processes quantise alike: which blocks get which level does not depend on it.
+            codec = accelir.codec("jpeg", **options)
+            self._plain[key] = control_estimate("plain-mse", codec, network, self.shared.image, None)
+        return self._plain[key]
 
 
 def measure(picture: Picture, network: IRNetwork, peers: dict[str, Peer], measured: bool) -> list[dict[str, Any]]:
@@ -256,6 +269,7 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
     ]
     arms = list(rows[0]["psnr"])
     plain = max((arm for arm in arms if arm.startswith("plain-mse")), key=lambda arm: mean(rows, "psnr", arm))
+    own = max((arm for arm in arms if arm.startswith("own options")), key=lambda arm: mean(rows, "psnr", arm))
     ours = [arm for arm in ("profile", "measured") if arm in arms]
     peers = ["pillow", *rows[0]["peer_settings"]]
 
@@ -277,6 +291,8 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
         ).model_dump(),
         "plain_mse_options": json.loads(plain.partition(" ")[2]),
         "gain_over_plain_mse": {arm: gain("psnr", arm, plain) for arm in ours},
+        "own_options_lambda": own.rpartition(" ")[2],
+        "gain_over_own_options": {arm: gain("psnr", arm, own) for arm in ours},
         "ssim_gain_over_plain_mse": {arm: gain("ssim", arm, plain) for arm in ours},
     }
 
@@ -284,15 +300,18 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
 def line(row: dict[str, Any]) -> str:
     """What a row of the summary says at a glance, in dB."""
     peers = ", ".join(f"{peer} {gain['mean']:+.3f}" for peer, gain in row["gain_over_peers"].items())
-    plain = ", ".join(
-        f"{arm} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
-        for arm, gain in row["gain_over_plain_mse"].items()
+    plain, own = (
+        ", ".join(
+            f"{arm} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for arm, gain in gains.items()
+        )
+        for gains in (row["gain_over_plain_mse"], row["gain_over_own_options"])
     )
     best = row["gain_over_best_peer"]
     return (
         f"{row['network']}, {row['set']}, quality {row['quality']}, {best['count']} images\n"
         f"  over {peers}; over the best of them on {100 * best['share_better']:.0f} % of the images\n"
-        f"  over plain MSE: {plain}"
+        f"  over plain MSE: {plain}\n"
+        f"  over plain MSE with the profile's options: {own}"
     )
 
 
