@@ -190,12 +190,30 @@ def test_more_than_8_bits_are_refused_in_any_format() -> None:
     deep[3] = 2
     stream = io.BytesIO()
     pillow_heif.from_bytes("RGB;16", (64, 64), np.zeros((64, 64, 3), np.uint16).tobytes()).save(stream)
-    for data in (b"P6\n4 4\n65535\n" + bytes(96), b"P6\n4 4\n1000\n" + bytes(96), stream.getvalue(), bytes(deep) * 2):
+    plain = b"P3\n2 2\n65535\n" + b"51400 " * 12
+    for data in (
+        b"P6\n4 4\n65535\n" + bytes(96),
+        b"P6\n4 4\n1000\n" + bytes(96),
+        plain,
+        stream.getvalue(),
+        bytes(deep) * 2,
+    ):
         with pytest.raises(InvalidInputError, match="8 bits"):
             as_image_array(data)
     with Image.open(stream) as opened:
         assert as_image_array(opened.convert("RGB")).shape == (64, 64, 3)
     assert as_image_array(b"P6\n4 4\n255\n" + bytes(48)).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("container", [True, False])
+def test_a_jpeg_2000_of_16_bits_is_refused(container) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(GRADIENT).save(stream, "JPEG2000", no_jp2=not container)
+    data = bytearray(stream.getvalue())
+    assert as_image_array(bytes(data)).shape == GRADIENT.shape
+    data[data.index(b"\xff\x4f\xff\x51") + 42 + 3] = 15
+    with pytest.raises(InvalidInputError, match="8 bits"):
+        as_image_array(bytes(data))
 
 
 def test_an_avif_of_10_bits_is_refused() -> None:

@@ -83,7 +83,7 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         hint = _prepare_heif(data)
         try:
             picture: Image.Image = Image.open(io.BytesIO(data))
-            deep = _is_deep(picture) or _is_deep_avif(data)
+            deep = _is_deep(picture) or _is_deep_avif(data) or _is_deep_jpeg2000(data)
             picture.load()
         except unreadable as error:
             raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
@@ -240,7 +240,7 @@ def _is_deep(picture: Image) -> bool:
     if picture.info.get("bit_depth", 8) > 8:
         return True
     for decoder, _, _, rest in tiles:
-        largest = rest[1] if decoder == "ppm" and isinstance(rest, tuple) else 255
+        largest = rest[1] if decoder in ("ppm", "ppm_plain") and isinstance(rest, tuple) else 255
         if ";16" in str(rest) or decoder == "SGI16" or largest > 255:
             return True
     return False
@@ -253,6 +253,16 @@ def _is_deep_avif(data: bytes) -> bool:
     configuration = data.find(b"av1C", 0, len(data) - 8)
     # Behind version, profile and level, a bit for the tier and one for a high depth.
     return configuration > 0 and bool(data[configuration + 6] & 0x40)
+
+
+def _is_deep_jpeg2000(data: bytes) -> bool:
+    """Whether a file is JPEG 2000 of more than 8 bits a sample in any component: Pillow cuts those of colour to 8."""
+    start = data.find(b"\xff\x4f\xff\x51") if data[4:8] == b"jP  " or data[:4] == b"\xff\x4f\xff\x51" else -1
+    if start < 0:
+        return False
+    # Behind length, capabilities and eight numbers of 32 bits: how many components, and three bytes for each.
+    count = int.from_bytes(data[start + 40 : start + 42], "big")
+    return any((depth & 127) + 1 > 8 for depth in data[start + 42 : start + 42 + 3 * count : 3])
 
 
 def _prepare_heif(data: bytes) -> str:

@@ -1,8 +1,9 @@
-"""JPEG: one ordinary baseline file, written block by block for the network that restores it.
+"""JPEG: one ordinary file, baseline or progressive, written block by block for the network that restores it.
 
-Rooms: `transform` (colour, subsampling, DCT), `tables` (quantisation tables), `quantise` (rounding and
-trellis), `entropy` (Huffman), `container` (markers), `adjoint` (gradients of pixels to gradients of coefficients) and
-`codec`, which joins them. Nothing heavy is imported until `JpegCodec` is asked for.
+Rooms: `transform` (colour, subsampling, DCT), `tables` (quantisation tables), `quantise` (rounding, and what is
+decided by `trellis`), `compensation` (luma takes back what chroma is off by), `entropy` (Huffman), `progressive` (its
+scans), `container` (markers), `sample` (of a large picture, to foresee sizes by), `adjoint` (gradients of pixels to
+gradients of coefficients) and `codec`, which joins them. Nothing heavy is imported until `JpegCodec` is asked for.
 """
 
 from __future__ import annotations

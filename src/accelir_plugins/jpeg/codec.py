@@ -1,4 +1,4 @@
-"""`JpegCodec`: one baseline JPEG whose blocks differ in lambda, weighted by what the restoring network needs."""
+"""`JpegCodec`: one JPEG whose blocks differ in lambda, weighted by what the restoring network needs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class JpegOptions(CodecOptions):
 
 
 class JpegCodec(Codec):
-    """Baseline JPEG with optimal quantisation and Huffman codes.
+    """Baseline or progressive JPEG with optimal quantisation and Huffman codes.
 
     Level i aims at a step of 96 * 2^(-i / 4) for a coefficient of mean sensitivity, in every image. The table belongs
     to the file; a block that is to be coarser than it has a larger lambda.
