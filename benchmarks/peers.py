@@ -197,21 +197,26 @@ class Picture:
             arms["measured"] = (codec, Estimate(predicted.groups, predicted.curves, sensitivity))
         for options in self.job.plain:
             name = f"plain-mse {json.dumps(options)}"
-            arms[name] = (accelir.codec("jpeg", process=self.process, **options), self._control(options, network))
-        # All that was tuned for the network but the sensitivities: lambda is tried on either side.
+            arms[name] = (
+                accelir.codec("jpeg", process=self.process, **options),
+                self._control("plain-mse", options, network),
+            )
+        # All that was tuned for the network but the sensitivities, and one level for all blocks, which is best for
+        # squared error: lambda is tried on either side.
         own = profile.options(image)
         for factor in LAMBDAS:
             options = {**own, "trust": 0.0, "rdo": factor * own["rdo"]}
             name = f"own options, lambda x {factor:g}"
-            arms[name] = (accelir.codec("jpeg", process=self.process, **options), self._control(options, network))
+            codec = accelir.codec("jpeg", process=self.process, **options)
+            arms[name] = (codec, self._control("uniform", options, network))
         return arms
 
-    def _control(self, options: dict[str, Any], network: IRNetwork) -> Estimate:
-        key = json.dumps(options)
+    def _control(self, kind: str, options: dict[str, Any], network: IRNetwork) -> Estimate:
+        key = f"{kind} {json.dumps(options)}"
         if key not in self._plain:
             # Both processes quantise alike: which blocks get which level does not depend on it.
             codec = accelir.codec("jpeg", **options)
-            self._plain[key] = control_estimate("plain-mse", codec, network, self.shared.image, None)
+            self._plain[key] = control_estimate(kind, codec, network, self.shared.image, None)
         return self._plain[key]
 
 
