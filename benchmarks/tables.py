@@ -56,6 +56,16 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 |---|---|---|---|---|---|---|---|---|
 """
 
+CONTROLS = """
+**What sensitivities add**: restored PSNR of ours over two controls at equal bytes, in dB, with the 95 % interval of the
+mean over images. Plain MSE is as above. The other control has all options that were tuned for the network, and one
+level for all blocks with the weights of plain MSE; lambda is tried at half and double too, and the best counts. What is
+left over it is owed to sensitivities.
+
+| task | network | images | over plain MSE | owed to sensitivities |
+|---|---|---|---|---|
+"""
+
 FORMATS = """
 **In other formats**: restored PSNR over the format's usual encoder at equal bytes, in dB, on Kodak24, at three
 qualities of it: Pillow's WebP of method 4, pillow-heif's HEIC, Pillow's AVIF. Uniform is the control: the same encoder
@@ -96,6 +106,8 @@ def section() -> str:
     savings = [_flops_row(task, found) for task, found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
+    controls = {task: found for task in TASKS if (found := _load(f"controls_{task}.json"))}
+    owed = [row for task, found in controls.items() for row in _control_rows(task, found)]
     formats = {
         (codec, task): found
         for codec in ("webp", "heic", "avif")
@@ -105,10 +117,12 @@ def section() -> str:
     elsewhere = [row for (codec, task), found in formats.items() for row in _format_rows(codec, task, found)]
     guided = {path.name: found for path in sorted(RESULTS.glob("guided_*.json")) if (found := _load(path.name))}
     followed = [row for found in guided.values() for row in _guided_rows(found)]
-    tables = [*(found for _, found in quality), *flops.values(), *peers.values(), *formats.values(), *guided.values()]
+    tables = [*(found for _, found in quality), *flops.values(), *peers.values()]
+    tables += [*controls.values(), *formats.values(), *guided.values()]
     commands = [found["command"] for found in tables]
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
-    last = [FORMATS + "\n".join(elsewhere)] if elsewhere else []
+    last = [CONTROLS + "\n".join(owed)] if owed else []
+    last += [FORMATS + "\n".join(elsewhere)] if elsewhere else []
     last += [GUIDED + "\n".join(followed)] if followed else []
     text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
     return text + (FOOTNOTE if EARLIER in text else "") + "\n" + "\n".join(made)
@@ -202,6 +216,20 @@ def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
             _percent([row["gain_over_best_peer"]["share_better"] for row in mine]),
             " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in plain),
         ]
+        rows.append(_row(cells))
+    return rows
+
+
+def _control_rows(task: str, found: dict[str, Any]) -> list[str]:
+    rows = []
+    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
+        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+        cells = [TASKS[task], _named(found, network), bench_set]
+        for control in ("gain_over_plain_mse", "gain_over_own_options"):
+            gains = [row[control]["profile"] for row in mine]
+            cells.append(
+                " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in gains)
+            )
         rows.append(_row(cells))
     return rows
 
