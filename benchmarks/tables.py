@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from common import fingerprints
 
 import accelir
 
@@ -87,9 +89,11 @@ bytes, no network run, over the guided file restored.
 """
 
 EARLIER = "†"
-FOOTNOTE = f"""
-{EARLIER} Measured with weights that networks of this family had before they were trained again.
-"""
+OTHER_PROFILE = "‡"
+NOTES = {
+    EARLIER: "Measured with weights that networks of this family had before they were trained again.",
+    OTHER_PROFILE: "Of files by the profile that this network had before the present one.",
+}
 
 
 def section() -> str:
@@ -125,7 +129,8 @@ def section() -> str:
     last += [FORMATS + "\n".join(elsewhere)] if elsewhere else []
     last += [GUIDED + "\n".join(followed)] if followed else []
     text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
-    return text + (FOOTNOTE if EARLIER in text else "") + "\n" + "\n".join(made)
+    notes = "".join(f"\n{mark} {note}\n" for mark, note in NOTES.items() if mark in text)
+    return text + notes + "\n" + "\n".join(made)
 
 
 def _load(name: str) -> dict[str, Any] | None:
@@ -191,7 +196,7 @@ def _flops_row(task: str, found: dict[str, Any]) -> str:
     losing = [row["saved_by_losing"]["mean"] for row in rows]
     cells = [
         TASKS[task],
-        _named(found, rows[0]["heavy"]),
+        _named(found, rows[0]["heavy"], found["settings"]["networks"]),
         _percent(saved),
         _percent([sum(saved) / len(saved)]),
         _percent(losing),
@@ -238,10 +243,11 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
     rows = []
     for arm, network in dict.fromkeys((row["for"], row["network"]) for row in found["summary"]):
         mine = [row for row in found["summary"] if (row["for"], row["network"]) == (arm, network)]
+        guides = [f"{network.rpartition('-f')[0]}-f{width}" for width in arm.split(",")]
         cells = [
             TASKS[mine[0]["task"]],
             arm.replace(",", " and "),
-            _named(found, network) + ("" if mine[0]["named"] else " (not named)"),
+            _named(found, network, guides) + ("" if mine[0]["named"] else " (not named)"),
             " / ".join(f"{row['gain']['mean']:+.2f}" for row in mine),
             " / ".join(f"{row['gain']['min']:+.2f}" for row in mine),
             " / ".join(str(row["gain"]["count"]) for row in mine),
@@ -255,12 +261,29 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _named(found: dict[str, Any], network: str) -> str:
-    """A network, marked where any of its family was measured with other weights than ship."""
+def _named(found: dict[str, Any], network: str, encoded_for: Iterable[str] | None = None) -> str:
+    """A network, marked where any of its family was measured with other weights than ship, or files by other profiles.
+
+    Args:
+        found: A measurement.
+        network: That restores.
+        encoded_for: Whose profiles the files are of; by default its own.
+    """
+    known = found["settings"]["networks"]
     family = network.rpartition("-f")[0]
-    members = [name for name in found["settings"]["networks"] if name.rpartition("-f")[0] == family]
-    same = all(_fingerprint(name) == found["settings"]["networks"][name]["weights"] for name in members)
-    return network if same else f"{network} {EARLIER}"
+    members = [name for name in known if name.rpartition("-f")[0] == family]
+    codec = found["settings"].get("codec", "jpeg")
+    marks = ""
+    if any(_fingerprint(name) != known[name]["weights"] for name in members):
+        marks = f" {EARLIER}"
+    elif any(_profile(codec, name) != known[name]["profile"] for name in encoded_for or [network]):
+        marks = f" {OTHER_PROFILE}"
+    return network + marks
+
+
+@functools.cache
+def _profile(codec: str, network: str) -> str:
+    return fingerprints([accelir.network(network)], codec)[network]["profile"]
 
 
 @functools.cache

@@ -126,8 +126,7 @@ class Prepared(ABC):
             CodecError: The codec cannot be guided, or the shift has another shape.
         """
         raise CodecError(
-            f"{type(self).__name__} has no coefficients that a reference could move; encode with passes=0 to go "
-            "without guidance."
+            "This codec has no coefficients that a reference could move; encode with passes=0 to go without guidance."
         )
 
 

@@ -85,7 +85,7 @@ def encode(
         reference: The clean original, of ``image``'s shape times the task's scale: guides, where ``estimate`` is no
             control; makes ``image`` where that is None; and is what ``estimate="oracle"`` measures with.
         passes: Forward and backward passes of the networks that guidance may take, all together; 0 for no guidance.
-            None for 40 of each network, but for 0 beside a control.
+            None for 40 of each network, but for 0 beside a control. Those of ``estimate="measured"`` come on top.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
         progress: Told (done, total, what) while a reference guides.
