@@ -208,9 +208,12 @@ _request: dict[str, Any] = {}
 
 def _start_worker(request: bytes) -> None:
     import torch
+    from threadpoolctl import threadpool_limits
 
     os.environ[LIMIT] = "1"
     torch.set_num_threads(1)
+    # NumPy's linear algebra has threads of its own.
+    threadpool_limits(1)
     # The caller has been warned.
     warnings.simplefilter("ignore", ProfileWarning)
     _request.update(pickle.loads(request))
