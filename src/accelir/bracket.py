@@ -13,7 +13,10 @@ CLOSED = 1e-3
 """Width of a bracket in which nothing better is expected."""
 
 REPEATS = 2
-"""How often the same size again tells that there is no other on this side."""
+"""How often the same size again, `FAR` from the one before, tells that there is no other on this side."""
+
+FAR = 0.25
+"""Nearer by, sizes may well be alike."""
 
 FLATTEST = 0.05
 """By which factor the slope found may be less than the one that is expected."""
@@ -48,7 +51,8 @@ class Bracket:
         else:
             self.high = (position, gap)
         last, self._last = self._last, (position, gap)
-        self._repeats = self._repeats + 1 if last is not None and last[1] == gap and last[0] != position else 0
+        alike = last is not None and last[1] == gap and abs(last[0] - position) > FAR
+        self._repeats = self._repeats + 1 if alike else 0
         if self.low is None or self.high is None:
             if last is not None and last[0] != position:
                 # Near the end of what a codec can do, sizes move much less than they mostly do.
