@@ -29,6 +29,10 @@ __all__ = ["Profiler", "StandardProfiler"]
 
 Progress = Callable[[int, int, str], None]
 
+# Least side of crops, in pixels and in blocks.
+_SIDE = 192
+_BLOCKS = 6
+
 
 class Profiler(ABC):
     """Makes profiles."""
@@ -69,7 +73,8 @@ class StandardProfiler(Profiler):
         groups: Number of block groups.
         coefficients: Numbers that describe a block's sensitivity.
         crops: Crops to measure, spread over the images.
-        side: Side of the crops in input pixels, rounded up to whole blocks.
+        side: Side of the crops in input pixels, rounded up to whole blocks; None for 192, or six blocks where that is
+            more: on a few blocks neither the predictor nor the search learns what a map of them does.
         probes: Backward passes per crop.
         curve_crops: How many of the crops get their curves measured.
         tuning_crops: How many of the crops the codec's options are compared on; 0 keeps its first tuning, for gray as
@@ -86,7 +91,7 @@ class StandardProfiler(Profiler):
         groups: int = 8,
         coefficients: int = 12,
         crops: int = 96,
-        side: int = 192,
+        side: int | None = None,
         probes: int = 4,
         curve_crops: int = 24,
         tuning_crops: int = 12,
@@ -96,7 +101,7 @@ class StandardProfiler(Profiler):
     ) -> None:
         settings = {"groups": groups, "coefficients": coefficients, "crops": crops, "side": side, "probes": probes}
         for name, value in settings.items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise InvalidInputError(f"A profiler's {name} is 1 or more; got {value}.")
         self.groups = groups
         self.coefficients = coefficients
@@ -153,7 +158,7 @@ class StandardProfiler(Profiler):
             family=network.family,
             width=network.width,
             fingerprint=network.fingerprint(),
-            provenance={"crops": len(samples), "side": self.side, "probes": self.probes, "seed": self.seed},
+            provenance={"crops": len(samples), "side": len(samples[0].image), "probes": self.probes, "seed": self.seed},
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
         profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
@@ -252,8 +257,9 @@ class StandardProfiler(Profiler):
     def _crop(self, reference: ImageArray, codec: Codec, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
         if reference.ndim == 2:
             reference = np.repeat(reference[:, :, None], 3, axis=2)
-        block = codec.block(np.zeros((self.side, self.side, 3), np.uint8))
-        side = -(-self.side // block) * block * network.task.scale
+        block = codec.block(np.zeros((1, 1, 3), np.uint8))
+        wanted = max(_SIDE, _BLOCKS * block) if self.side is None else self.side
+        side = -(-wanted // block) * block * network.task.scale
         height, width = reference.shape[:2]
         if height < side or width < side:
             reference = np.pad(
