@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,7 +16,6 @@ from accelir.codec import Codec, CodecOptions, Encoded, LevelMap, Prepared, Sens
 from accelir.errors import CodecError
 from accelir.image import ImageArray, decode_by_pillow, require_image
 from accelir.metadata import Metadata
-from accelir.threads import ranges, together
 from accelir_plugins.jpeg import adjoint, container, entropy, progressive, quantise, transform
 from accelir_plugins.jpeg import tables as quantisation_tables
 from accelir_plugins.jpeg.compensation import compensated
@@ -39,8 +37,6 @@ _SLOPE = np.log(2) / 6
 _ROW_MAJOR = np.argsort(transform.ZIGZAG)
 # The step at which `rdo_falloff` leaves `rdo` as it is.
 _FALLOFF_STEP = 16.0
-# Units that are worked at together: their weights stay in the processor's cache.
-_AT_ONCE = 256
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
 
@@ -159,7 +155,7 @@ class JpegCodec(Codec):
         elif trust == 1:
             weights = _checked(sensitivity, form)
         else:
-            weights = _trusted(_checked(sensitivity, form), norms, trust)
+            weights = quantisation_tables.trusted(_checked(sensitivity, form), norms, trust)
         ordered, means = quantisation_tables.normalise(weights, form)
         return JpegPrepared(self, image, form, ordered, means)
 
@@ -391,21 +387,3 @@ def _checked(sensitivity: Sensitivity, form: transform.Layout) -> npt.NDArray[np
         raise CodecError("Sensitivities are finite and not negative.")
     weights = adjoint.of_units(np.asarray(sensitivity, dtype=np.float32), form)
     return np.ascontiguousarray(weights).reshape(-1, len(form.component_of_part), 64)
-
-
-def _trusted(
-    weights: npt.NDArray[np.float32], norms: npt.NDArray[np.float32], trust: np.float32
-) -> npt.NDArray[np.float32]:
-    """(weights / the largest)^trust * norms^(1 - trust), a part at a time that stays in the processor's cache."""
-    # Only ratios count: relative to the largest, no power overflows.
-    largest = np.maximum(weights.max(), np.float32(1e-30))
-    trusted = np.empty_like(weights)
-    rest = norms ** (1 - trust)
-
-    def work(part: slice) -> None:
-        own = np.divide(weights[part], largest, out=trusted[part])
-        np.power(own, trust, out=own)
-        np.multiply(own, rest, out=own)
-
-    together([functools.partial(work, part) for part in ranges(len(weights), _AT_ONCE)])
-    return trusted

@@ -12,7 +12,7 @@ from accelir.threads import ranges, together
 from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.transform import ZIGZAG, Layout
 
-__all__ = ["ANNEX_K", "Tables", "Weights", "annex_k_tables", "normalise", "shaped_tables"]
+__all__ = ["ANNEX_K", "Tables", "Weights", "annex_k_tables", "normalise", "shaped_tables", "trusted"]
 
 Tables = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float32]
@@ -46,6 +46,8 @@ _ANNEX_K_STEP = 16.0
 _LARGEST_STEP = 255
 # Units that one thread takes on at a time.
 _AT_ONCE = 8192
+# Units whose weights stay in the processor's cache.
+_IN_CACHE = 256
 # Weights below this part of the mean are as good as none; it also bounds the steps.
 _LEAST_WEIGHT = 1e-6
 # Where each zigzag position rounds up: 64 different places in 0..1, neighbours far apart. With one place for all a flat
@@ -109,6 +111,28 @@ def normalise(weights: Weights, form: Layout) -> tuple[Weights, npt.NDArray[np.f
     )
     families = 2 if form.components == 3 else 1
     return ordered, (sums[:families] / counts[:families, None] / mean)[:, ZIGZAG]
+
+
+def trusted(weights: Weights, norms: Weights, trust: np.float32) -> Weights:
+    """(weights / the largest)^trust * norms^(1 - trust), a part at a time that stays in the processor's cache.
+
+    Args:
+        weights: float32 (units, parts, 64), at least 0.
+        norms: float32 (1, parts, 64).
+        trust: 1 is the weights, 0 the norms.
+    """
+    # Only ratios count: relative to the largest, no power overflows.
+    largest = np.maximum(weights.max(), np.float32(1e-30))
+    trusted = np.empty_like(weights)
+    rest = norms ** (1 - trust)
+
+    def work(part: slice) -> None:
+        own = np.divide(weights[part], largest, out=trusted[part])
+        np.power(own, trust, out=own)
+        np.multiply(own, rest, out=own)
+
+    together([functools.partial(work, part) for part in ranges(len(weights), _IN_CACHE)])
+    return trusted
 
 
 def _of(weights: Weights, units: slice) -> Weights:
