@@ -99,6 +99,10 @@ def main(
         typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow, or none; by default all but the last."),
     ] = None,
     measured: Annotated[bool, typer.Option(help="Measured sensitivity too.")] = False,
+    guided: Annotated[
+        int | None,
+        typer.Option(help="Instead of the controls, files guided by the clean original: passes of the network."),
+    ] = None,
     process: Annotated[str, typer.Option(help="Of our files: smaller (as mozjpeg's), baseline or progressive.")] = (
         "smaller"
     ),
@@ -117,6 +121,7 @@ def main(
         "jobs": {name: {"qualities": job.qualities, "plain": job.plain} for name, (job, _) in jobs.items()},
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "measured": measured,
+        **({} if guided is None else {"guided": guided}),
         "process": process,
         "peers": ["pillow", *chosen],
         "peer_versions": {name: importlib.metadata.version(name) for name in ("pyvips-binary", "pyjpegli")},
@@ -126,7 +131,7 @@ def main(
     }
     command = shown_command(
         "peers.py", output, task=task, set=set_names, networks=networks, images=images, peers=peers, measured=measured,
-        process=process if process != "smaller" else None,
+        guided=guided, process=process if process != "smaller" else None,
     )  # fmt: skip
     results, part, parts = of_shard(shard, output, settings, command)
     work = [
@@ -146,7 +151,8 @@ def main(
             if missing:
                 picture = Picture(Measured(members[0], path, index, blur), job, process)
                 for net in missing:
-                    results.add(key | {"network": net.name, "qualities": measure(picture, net, chosen, measured)})
+                    rows = measure(picture, net, chosen, measured, guided)
+                    results.add(key | {"network": net.name, "qualities": rows})
             bar.advance(running)
     if parts == 1:
         results.summary = [
@@ -186,7 +192,9 @@ class Picture:
         self.peer = functools.cache(lambda name, quality: PEERS[name](shared.image, quality))
         self._plain: dict[str, Estimate] = {}
 
-    def ours(self, network: IRNetwork, profile: Profile, measured: bool) -> dict[str, tuple[accelir.Codec, Estimate]]:
+    def ours(
+        self, network: IRNetwork, profile: Profile, measured: bool, controls: bool
+    ) -> dict[str, tuple[accelir.Codec, Estimate]]:
         """The codec and the estimate of each arm of ours."""
         image = self.shared.image
         codec = accelir.codec("jpeg", process=self.process).tuned(profile.options(image))
@@ -195,6 +203,8 @@ class Picture:
         if measured:
             sensitivity = measure_sensitivity(codec, network, image)
             arms["measured"] = (codec, Estimate(predicted.groups, predicted.curves, sensitivity))
+        if not controls:
+            return arms
         for options in self.job.plain:
             name = f"plain-mse {json.dumps(options)}"
             arms[name] = (
@@ -220,20 +230,23 @@ class Picture:
         return self._plain[key]
 
 
-def measure(picture: Picture, network: IRNetwork, peers: dict[str, Peer], measured: bool) -> list[dict[str, Any]]:
+def measure(
+    picture: Picture, network: IRNetwork, peers: dict[str, Peer], measured: bool, guided: int | None
+) -> list[dict[str, Any]]:
     """All arms of one network on one picture, at each quality."""
     shared = picture.shared
     profile = accelir.profile_for("jpeg", network)
-    arms = picture.ours(network, profile, measured)
+    arms = picture.ours(network, profile, measured, controls=guided is None)
     rows = []
     for quality in picture.job.qualities:
         started = time.perf_counter()
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.score(network, shared.usual(quality))}
-        for arm, (codec, estimate) in arms.items():
-            encoded = accelir.encode(
-                shared.image, network=network, codec=codec, budget=accelir.Bytes(budget), estimate=estimate
-            )
+        ways = {arm: {"codec": codec, "estimate": estimate} for arm, (codec, estimate) in arms.items()}
+        if guided is not None:
+            ways["guided"] = {**ways["profile"], "reference": shared.reference, "passes": guided}
+        for arm, way in ways.items():
+            encoded = accelir.encode(shared.image, network=network, budget=accelir.Bytes(budget), **way)
             if len(encoded.data) > budget:
                 raise SystemExit(f"{arm} took {len(encoded.data)} bytes of {budget}")
             sizes[arm], scores[arm] = len(encoded.data), shared.score(network, encoded.data)
@@ -273,16 +286,19 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
         if row["quality"] == quality
     ]
     arms = list(rows[0]["psnr"])
-    plain = max((arm for arm in arms if arm.startswith("plain-mse")), key=lambda arm: mean(rows, "psnr", arm))
-    own = max((arm for arm in arms if arm.startswith("own options")), key=lambda arm: mean(rows, "psnr", arm))
-    ours = [arm for arm in ("profile", "measured") if arm in arms]
+    ours = [arm for arm in ("profile", "measured", "guided") if arm in arms]
     peers = ["pillow", *rows[0]["peer_settings"]]
 
     def gain(metric: str, arm: str, over: str) -> dict[str, Any]:
         return summarise([row[metric][arm] - row[metric][over] for row in rows]).model_dump()
 
-    best = [max(row["psnr"][peer] for peer in peers) for row in rows]
-    return {
+    def over_best(metric: str, arm: str) -> dict[str, Any]:
+        return summarise([row[metric][arm] - max(row[metric][peer] for peer in peers) for row in rows]).model_dump()
+
+    def best_of(kind: str) -> str:
+        return max((arm for arm in arms if arm.startswith(kind)), key=lambda arm: mean(rows, "psnr", arm))
+
+    found = {
         "task": task,
         "network": network,
         "set": set_name,
@@ -291,9 +307,16 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
         "ssim": {arm: round(mean(rows, "ssim", arm), 5) for arm in arms},
         "gain_over_peers": {peer: gain("psnr", "profile", peer) for peer in peers},
         "ssim_gain_over_peers": {peer: gain("ssim", "profile", peer) for peer in peers},
-        "gain_over_best_peer": summarise(
-            [row["psnr"]["profile"] - other for row, other in zip(rows, best, strict=True)]
-        ).model_dump(),
+        "gain_over_best_peer": over_best("psnr", "profile"),
+    }
+    if "guided" in ours:
+        return found | {
+            "guided_gain_over_peers": {peer: gain("psnr", "guided", peer) for peer in peers},
+            "guided_ssim_gain_over_peers": {peer: gain("ssim", "guided", peer) for peer in peers},
+            "guided_gain_over_best_peer": over_best("psnr", "guided"),
+        }
+    plain, own = best_of("plain-mse"), best_of("own options")
+    return found | {
         "plain_mse_options": json.loads(plain.partition(" ")[2]),
         "gain_over_plain_mse": {arm: gain("psnr", arm, plain) for arm in ours},
         "own_options_lambda": own.rpartition(" ")[2],
@@ -304,20 +327,23 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
 
 def line(row: dict[str, Any]) -> str:
     """What a row of the summary says at a glance, in dB."""
-    peers = ", ".join(f"{peer} {gain['mean']:+.3f}" for peer, gain in row["gain_over_peers"].items())
-    plain, own = (
-        ", ".join(
-            f"{arm} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for arm, gain in gains.items()
-        )
-        for gains in (row["gain_over_plain_mse"], row["gain_over_own_options"])
-    )
-    best = row["gain_over_best_peer"]
-    return (
-        f"{row['network']}, {row['set']}, quality {row['quality']}, {best['count']} images\n"
-        f"  over {peers}; over the best of them on {100 * best['share_better']:.0f} % of the images\n"
-        f"  over plain MSE: {plain}\n"
-        f"  over plain MSE with the profile's options: {own}"
-    )
+    lines = [f"{row['network']}, {row['set']}, quality {row['quality']}, {row['gain_over_best_peer']['count']} images"]
+    for of in ("", "guided_"):
+        if f"{of}gain_over_peers" in row:
+            peers = ", ".join(f"{peer} {gain['mean']:+.3f}" for peer, gain in row[f"{of}gain_over_peers"].items())
+            share = 100 * row[f"{of}gain_over_best_peer"]["share_better"]
+            lines.append(f"  {of.strip('_') or 'ours'} over {peers}; over the best on {share:.0f} % of the images")
+    for control, said in (
+        ("gain_over_plain_mse", "plain MSE"),
+        ("gain_over_own_options", "plain MSE with the profile's options"),
+    ):
+        if control in row:
+            gains = ", ".join(
+                f"{arm} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+                for arm, gain in row[control].items()
+            )
+            lines.append(f"  over {said}: {gains}")
+    return "\n".join(lines)
 
 
 def mean(rows: list[dict[str, Any]], metric: str, arm: str) -> float:

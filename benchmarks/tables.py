@@ -31,6 +31,9 @@ def main(check: Annotated[bool, typer.Option(help="Only tell whether README.md i
     README.write_text(fresh)
 
 
+OTHERS = ("pillow", "mozjpeg", "mozjpeg-flat", "mozjpeg-psnr-hvs", "jpegli")
+
+
 QUALITY = """
 **Restored PSNR over Pillow's JPEG at equal bytes**, in dB, on Kodak24, with the same network and weights in both arms.
 The quality of Pillow's file, which sets the bytes, is 50 / 75 / 90, and 10 / 20 / 40 for denoising. Bytes saved are
@@ -56,6 +59,21 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 
 | task | network | images | mozjpeg | with its flat table | with PSNR-HVS | jpegli | beats the best | over plain MSE |
 |---|---|---|---|---|---|---|---|---|
+"""
+
+SIMILARITY = """
+**SSIM beside it**: mean SSIM of the restored luma, ours over each, times 1000; the same files.
+
+| task | network | images | Pillow | mozjpeg | with its flat table | with PSNR-HVS | jpegli |
+|---|---|---|---|---|---|---|---|
+"""
+
+GUIDED_PEERS = """
+**Against them with the clean original at the sender**, at equal bytes: mean restored PSNR of the guided file over each,
+in dB, and on how many of the images it is better than the best of them.
+
+| task | network | images | passes | Pillow | mozjpeg | with its flat table | with PSNR-HVS | jpegli | beats the best |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 CONTROLS = """
@@ -110,6 +128,9 @@ def section() -> str:
     savings = [_flops_row(task, found) for task, found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
+    alike = [row for task, found in peers.items() for row in _similarity_rows(task, found)]
+    with_original = {task: found for task in TASKS if (found := _load(f"peers_guided_{task}.json"))}
+    led = [row for task, found in with_original.items() for row in _guided_peer_rows(task, found)]
     controls = {task: found for task in TASKS if (found := _load(f"controls_{task}.json"))}
     owed = [row for task, found in controls.items() for row in _control_rows(task, found)]
     formats = {
@@ -122,12 +143,14 @@ def section() -> str:
     guided = {path.name: found for path in sorted(RESULTS.glob("guided_*.json")) if (found := _load(path.name))}
     followed = [row for found in guided.values() for row in _guided_rows(found)]
     tables = [*(found for _, found in quality), *flops.values(), *peers.values()]
-    tables += [*controls.values(), *formats.values(), *guided.values()]
+    tables += [*controls.values(), *formats.values(), *guided.values(), *with_original.values()]
     commands = [found["command"] for found in tables]
     made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
-    last = [CONTROLS + "\n".join(owed)] if owed else []
+    last = [SIMILARITY + "\n".join(alike)] if alike else []
+    last += [CONTROLS + "\n".join(owed)] if owed else []
     last += [FORMATS + "\n".join(elsewhere)] if elsewhere else []
     last += [GUIDED + "\n".join(followed)] if followed else []
+    last += [GUIDED_PEERS + "\n".join(led)] if led else []
     text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
     notes = "".join(f"\n{mark} {note}\n" for mark, note in NOTES.items() if mark in text)
     return text + notes + "\n" + "\n".join(made)
@@ -214,12 +237,36 @@ def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
             TASKS[task],
             _named(found, network),
             bench_set,
-            *(
-                " / ".join(f"{row['gain_over_peers'][peer]['mean']:+.2f}" for row in mine)
-                for peer in ("mozjpeg", "mozjpeg-flat", "mozjpeg-psnr-hvs", "jpegli")
-            ),
+            *(" / ".join(f"{row['gain_over_peers'][peer]['mean']:+.2f}" for row in mine) for peer in OTHERS[1:]),
             _percent([row["gain_over_best_peer"]["share_better"] for row in mine]),
             " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in plain),
+        ]
+        rows.append(_row(cells))
+    return rows
+
+
+def _similarity_rows(task: str, found: dict[str, Any]) -> list[str]:
+    rows = []
+    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
+        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+        gains = [
+            " / ".join(f"{1000 * row['ssim_gain_over_peers'][peer]['mean']:+.1f}" for row in mine) for peer in OTHERS
+        ]
+        rows.append(_row([TASKS[task], _named(found, network), bench_set, *gains]))
+    return rows
+
+
+def _guided_peer_rows(task: str, found: dict[str, Any]) -> list[str]:
+    rows = []
+    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
+        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+        cells = [
+            TASKS[task],
+            _named(found, network),
+            f"{bench_set} ({mine[0]['guided_gain_over_best_peer']['count']})",
+            str(found["settings"]["guided"]),
+            *(" / ".join(f"{row['guided_gain_over_peers'][peer]['mean']:+.2f}" for row in mine) for peer in OTHERS),
+            _percent([row["guided_gain_over_best_peer"]["share_better"] for row in mine]),
         ]
         rows.append(_row(cells))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,6 +92,16 @@ def test_options_for_gray_are_told_where_they_differ(tmp_path, photographs, netw
     alike = StandardProfiler(**SMALL).fit(Alike(), network, photographs)
     assert alike.header.gray_options is None
     assert alike.options(photographs[0][:, :, 0]) == alike.header.codec_options
+
+
+def test_options_are_taken_over_from_another_profile(photographs, network, profile) -> None:
+    header = profile.header.model_copy(update={"codec_options": {"rdo": 0.11}, "gray_options": {"rdo": 0.7}})
+    other = replace(profile, header=header)
+    made = StandardProfiler(**SMALL, options_of=other).fit(accelir.codec("jpeg"), network, photographs)
+    assert (made.header.codec_options, made.header.gray_options) == ({"rdo": 0.11}, {"rdo": 0.7})
+    assert made.header.provenance["options_of"] == network.name
+    with pytest.raises(InvalidInputError, match="of the same codec, webp 1; got one of jpeg"):
+        StandardProfiler(**SMALL, options_of=other).fit(accelir.codec("webp"), network, photographs)
 
 
 def test_the_same_seed_makes_the_same_profile(profile, photographs, network) -> None:

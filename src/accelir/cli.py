@@ -199,6 +199,10 @@ def profile(
     profiler: Annotated[str, typer.Option("--profiler", help="How to profile; see `accelir plugins`.")] = "standard",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many pictures.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random choice.")] = None,
+    options_of: Annotated[
+        Path | None,
+        typer.Option(help="A profile of the same codec: take its options instead of comparing. For other widths."),
+    ] = None,
     task: TaskOption = None,
 ) -> None:
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
@@ -217,7 +221,12 @@ def profile(
         from accelir import registry
 
         net, coder = registry.network(network, task=task), _codec(codec, settings)
-        maker = registry.profiler(profiler) if seed is None else registry.profiler(profiler, seed=seed)
+        asked: dict[str, Any] = {} if seed is None else {"seed": seed}
+        if options_of is not None:
+            from accelir.profiling import Profile
+
+            asked["options_of"] = Profile.load(options_of)
+        maker = registry.profiler(profiler, **asked)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with progress() as tell:
             made = maker.fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)

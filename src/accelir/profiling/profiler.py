@@ -79,6 +79,8 @@ class StandardProfiler(Profiler):
         curve_crops: How many of the crops get their curves measured.
         tuning_crops: How many of the crops the codec's options are compared on; 0 keeps its first tuning, for gray as
             for colour.
+        options_of: A profile of the same codec whose options are taken instead of compared: networks of one family
+            want much the same.
         predictor_steps: Optimiser steps of the predictor.
         trust: How far the groups' measured slopes may differ where sensitivity already allocates (see `harmonise`).
             On Kodak24 with dncnn-s25-f16, trust 1 restored 0.1 dB worse than 0, so 0 is the default.
@@ -95,6 +97,7 @@ class StandardProfiler(Profiler):
         probes: int = 4,
         curve_crops: int = 24,
         tuning_crops: int = 12,
+        options_of: Profile | None = None,
         predictor_steps: int = 1500,
         trust: float = 0.0,
         seed: int = 0,
@@ -110,6 +113,7 @@ class StandardProfiler(Profiler):
         self.probes = probes
         self.curve_crops = curve_crops
         self.tuning_crops = tuning_crops
+        self.options_of = options_of
         self.predictor_steps = predictor_steps
         self.trust = trust
         self.seed = seed
@@ -124,12 +128,19 @@ class StandardProfiler(Profiler):
         checkpoint: Path | None = None,
     ) -> Profile:
         tell = progress or (lambda done, total, what: None)
+        taken = None if self.options_of is None else self.options_of.header
+        if taken is not None and (taken.codec, taken.codec_version) != (codec.name, codec.version):
+            raise InvalidInputError(
+                f"Options come from a profile of the same codec, {codec.name} {codec.version}; "
+                f"got one of {taken.codec} {taken.codec_version}."
+            )
         untuned, samples = codec, self._measure(codec, network, images, tell, checkpoint)
         examples = [
             Example(sample.reference, sample.image, functools.partial(self._sensitivity, sample=sample))
             for sample in samples[: self.tuning_crops]
         ]
-        codec = codec.tuned(best_start(codec, network, examples, tell, codec.tunings))
+        start = best_start(codec, network, examples, tell, codec.tunings) if taken is None else taken.codec_options
+        codec = codec.tuned(start)
         block = codec.block(samples[0].image)
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
         basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
@@ -162,7 +173,11 @@ class StandardProfiler(Profiler):
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
         profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
-        return replace(profile, header=self._tuned(header, untuned, network, examples, profile, tell))
+        if taken is None:
+            return replace(profile, header=self._tuned(header, untuned, network, examples, profile, tell))
+        gray = None if taken.gray_options is None else _chosen(untuned.tuned(taken.gray_options))
+        provenance = {**header.provenance, "options_of": taken.network}
+        return replace(profile, header=header.model_copy(update={"gray_options": gray, "provenance": provenance}))
 
     def _tuned(
         self,

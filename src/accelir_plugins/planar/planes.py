@@ -112,16 +112,28 @@ def emphasised(image: ImageArray, share: float) -> ImageArray:
     """
     if not share:
         return image
-    pixels = image.astype(np.float32)
-    result = pixels.copy()
-    for axis in (0, 1):
-        length = image.shape[axis]
-        at = np.arange(length)
-        for distance, tap in _HIGH_PASS.items():
-            weight = np.float32(share / 2 * tap)
-            for moved in (np.maximum(at - distance, 0), np.minimum(at + distance, length - 1)):
-                result += weight * (pixels.take(moved, axis=axis) - pixels)
-    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    reach = max(_HIGH_PASS)
+    around = [(reach, reach), (reach, reach), (0, 0)][: image.ndim]
+    padded = np.pad(image, around, mode="edge")
+    result = np.empty_like(image)
+
+    def moved(source: npt.NDArray[np.float32], rows: int, columns: int) -> npt.NDArray[np.float32]:
+        height, width = len(source) - 2 * reach, image.shape[1]
+        return source[reach + rows : reach + rows + height, reach + columns : reach + columns + width]
+
+    def band(rows: slice) -> None:
+        source = padded[rows.start : rows.stop + 2 * reach].astype(np.float32)
+        pixels = moved(source, 0, 0)
+        total = pixels.copy()
+        for down, right in ((1, 0), (0, 1)):
+            for distance, tap in _HIGH_PASS.items():
+                weight = np.float32(share / 2 * tap)
+                for away in (-distance, distance):
+                    total += weight * (moved(source, away * down, away * right) - pixels)
+        result[rows] = np.clip(np.rint(total), 0, 255)
+
+    together([functools.partial(band, rows) for rows in ranges(image.shape[0], _BAND)])
+    return result
 
 
 def _components(image: ImageArray) -> list[npt.NDArray[np.float32]]:
