@@ -83,6 +83,9 @@ class Scan:
 def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray[np.int64]:
     """How often each symbol occurs.
 
+    In a sample the first DC levels of a run differ from those before as they would not in the image: the other
+    differences stand for theirs.
+
     Args:
         quantised: int16 (units, parts, 64), zigzag.
         form: The layout of its parts.
@@ -104,7 +107,29 @@ def count_symbols(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray
             jobs.append(functools.partial(_count, part, in_quads(part), form.component_of_part, before, own))
             found.append(own)
     together(jobs)
-    return np.sum(found, axis=0)
+    counts = np.sum(found, axis=0)
+    if form.run:
+        counts[0] = np.rint((counts[0] - _at_joints(quantised, form)) * _over_those_within(form)[:, None])
+    return counts
+
+
+def _at_joints(quantised: npt.NDArray[np.int16], form: Layout) -> npt.NDArray[np.int64]:
+    """The symbols of the first DC differences of runs: int64 (2, 256), by (luma, chroma)."""
+    counts = np.zeros((2, 256), np.int64)
+    joints = np.arange(0, len(quantised), form.run)
+    levels = quantised[:, :, 0].astype(np.int64)
+    for component in range(form.components):
+        parts = np.flatnonzero(form.component_of_part == component)
+        differences = levels[joints, parts[0]]
+        differences[1:] -= levels[joints[1:] - 1, parts[-1]]
+        np.add.at(counts[min(component, 1)], [magnitude_bits(int(value)) for value in np.abs(differences)], 1)
+    return counts
+
+
+def _over_those_within(form: Layout) -> npt.NDArray[np.float64]:
+    """All DC levels of a run over those that are not first: float64 (2,), of luma and of chroma."""
+    luma, chroma = form.run * int((form.component_of_part == 0).sum()), form.run
+    return np.array([luma / (luma - 1), chroma / (chroma - 1)])
 
 
 def choose_codes(counts: npt.NDArray[np.int64], colour: bool) -> tuple[Code, ...]:

@@ -63,7 +63,7 @@ def take_sample(coefficients: npt.NDArray[np.int16], weights: Weights, form: Lay
     chosen = np.sort(np.argsort(fullness, kind="stable")[places])
     units = (chosen[:, None] * _RUN + np.arange(_RUN)).ravel()
     own_weights = weights[units] if len(weights) > 1 else weights
-    one_row = replace(form, rows=1, columns=len(units), real=form.real[units], interval_rows=1)
+    one_row = replace(form, rows=1, columns=len(units), real=form.real[units], interval_rows=1, run=_RUN)
     return Sample(units, coefficients[units], own_weights, one_row, len(units) / len(coefficients))
 
 

@@ -85,6 +85,7 @@ class Layout:
         component_of_part: int64 (parts,): the component (0, 1, 2) of each 8x8 block in a unit.
         real: bool (units, parts): False for the luma blocks that only fill up units at the right and bottom edges.
         interval_rows: Rows of units in a restart interval; `rows` where coding never restarts.
+        run: Of a sample, how many units lie side by side in the image before the next run begins; 0 for all.
     """
 
     rows: int
@@ -95,6 +96,7 @@ class Layout:
     component_of_part: npt.NDArray[np.int64]
     real: npt.NDArray[np.bool_]
     interval_rows: int
+    run: int = 0
 
     @property
     def intervals(self) -> list[slice]:
