@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from accelir_plugins.compiled import compiled
+
 __all__ = [
     "DCT",
     "FROM_RGB",
@@ -56,20 +58,16 @@ def block_dct(plane: Plane) -> npt.NDArray[np.float32]:
 
 def doubled(plane: Plane, height: int, width: int) -> Plane:
     """A plane of half the side by the triangle filter, both ways, edges repeated, cropped to a size."""
-    near, quarter = np.float32(0.75) * plane, np.float32(0.25) * plane
-    across = np.empty((len(plane), 2 * plane.shape[1]), np.float32)
-    across[:, 0::2] = near
-    across[:, 1::2] = near
-    across[:, 2::2] += quarter[:, :-1]
-    across[:, 0] += quarter[:, 0]
-    across[:, 1:-1:2] += quarter[:, 1:]
-    across[:, -1] += quarter[:, -1]
-    return doubled_rows(across[:, :width], height)
+    result = np.empty((height, width), np.float32)
+    _double(np.ascontiguousarray(plane, np.float32), result)
+    return result
 
 
 def halved_transpose(plane: Plane) -> Plane:
     """The transpose of `doubled`: what a gradient of the doubled plane is to that of half the side."""
-    return np.ascontiguousarray(halved_rows_transpose(halved_rows_transpose(plane).T).T)
+    result = np.empty((-(-plane.shape[0] // 2), -(-plane.shape[1] // 2)), np.float32)
+    _halve_transposed(np.ascontiguousarray(plane, np.float32), result)
+    return result
 
 
 def doubled_rows(plane: Plane, height: int) -> Plane:
@@ -96,3 +94,68 @@ def halved_rows_transpose(plane: Plane) -> Plane:
     result[0] += quarter * upper[0]
     result[-1] += quarter * lower[-1]
     return np.asarray(result, np.float32)
+
+
+_NEAR, _FAR = np.float32(0.75), np.float32(0.25)
+
+
+@compiled
+def _double(plane: Plane, result: Plane) -> None:
+    rows = len(plane)
+    height, width = result.shape
+    # The row at hand and its two neighbours, each already twice as wide.
+    wide = np.empty((3, 2 * plane.shape[1]), np.float32)
+    _widen(plane[0], wide[0])
+    for row in range(rows):
+        if row + 1 < rows:
+            _widen(plane[row + 1], wide[(row + 1) % 3])
+        here = wide[row % 3]
+        before = wide[(row + 2) % 3] if row else here
+        after = wide[(row + 1) % 3] if row + 1 < rows else here
+        for column in range(width):
+            result[2 * row, column] = _NEAR * here[column] + _FAR * before[column]
+        if 2 * row + 1 < height:
+            for column in range(width):
+                result[2 * row + 1, column] = _NEAR * here[column] + _FAR * after[column]
+
+
+@compiled
+def _widen(row: Plane, wide: Plane) -> None:
+    last = len(row) - 1
+    wide[0] = _NEAR * row[0] + _FAR * row[0]
+    for at in range(last):
+        wide[2 * at + 1] = _NEAR * row[at] + _FAR * row[at + 1]
+        wide[2 * at + 2] = _NEAR * row[at + 1] + _FAR * row[at]
+    wide[2 * last + 1] = _NEAR * row[last] + _FAR * row[last]
+
+
+@compiled
+def _halve_transposed(plane: Plane, result: Plane) -> None:
+    height, width = plane.shape
+    rows, columns = result.shape
+    # One row of half the height, not yet of half the width; zeros beyond an odd edge.
+    low = np.zeros(2 * columns, np.float32)
+    nothing = np.zeros(width, np.float32)
+    for row in range(rows):
+        upper = plane[2 * row]
+        lower = plane[2 * row + 1] if 2 * row + 1 < height else nothing
+        below = plane[2 * row + 2] if row + 1 < rows else (upper if row == 0 else nothing)
+        above = plane[2 * row - 1] if row else (lower if rows == 1 else nothing)
+        for column in range(width):
+            low[column] = _NEAR * (upper[column] + lower[column]) + _FAR * below[column] + _FAR * above[column]
+        if row == 0 and rows > 1:
+            for column in range(width):
+                low[column] += _FAR * upper[column]
+        if row + 1 == rows and rows > 1:
+            for column in range(width):
+                low[column] += _FAR * lower[column]
+        for column in range(columns):
+            left, right = low[2 * column], low[2 * column + 1]
+            total = _NEAR * (left + right)
+            total += _FAR * (low[2 * column + 2] if column + 1 < columns else (left if column == 0 else np.float32(0)))
+            total += _FAR * (low[2 * column - 1] if column else (right if columns == 1 else np.float32(0)))
+            if column == 0 and columns > 1:
+                total += _FAR * left
+            if column + 1 == columns and columns > 1:
+                total += _FAR * right
+            result[row, column] = total

@@ -107,31 +107,31 @@ def _move(
     """Add the DCT of the doubled plane to the luma of some rows of units, from row ``first`` on."""
     height, width = plane.shape
     tall, wide = down.shape[0], across.shape[0]
-    patch = np.empty((10, 10), np.float32)
-    half = np.empty((tall, 10), np.float32)
+    line = np.empty(width + 2, np.float32)
+    half = np.empty((tall, width + 2), np.float32)
     whole = np.empty((tall, wide), np.float32)
     turned = across.T.copy()
-    for unit in range(coefficients.shape[0]):
-        top, left = 8 * (first + unit // columns) - 1, 8 * (unit % columns) - 1
-        for row in range(10):
-            at = min(max(top + row, 0), height - 1)
-            for column in range(10):
-                patch[row, column] = plane[at, min(max(left + column, 0), width - 1)]
+    for row in range(coefficients.shape[0] // columns):
         half[:] = 0
-        whole[:] = 0
-        for frequency in range(tall):
-            for row in range(10):
-                scale = down[frequency, row]
-                for column in range(10):
-                    half[frequency, column] += scale * patch[row, column]
-            for column in range(10):
-                scale = half[frequency, column]
-                for other in range(wide):
-                    whole[frequency, other] += scale * turned[column, other]
-        result[unit] = coefficients[unit]
-        for part in range(coefficients.shape[1] - 2):
-            upper, before = 8 * (part // (wide // 8)), 8 * (part % (wide // 8))
-            for k in range(64):
-                shift = np.float32(8) * whole[upper + (zigzag[k] >> 3), before + (zigzag[k] & 7)]
-                value = np.rint(np.float32(coefficients[unit, part, k]) + shift)
-                result[unit, part, k] = min(max(value, SMALLEST_COEFFICIENT), LARGEST_COEFFICIENT)
+        for near in range(10):
+            line[1:-1] = plane[min(max(8 * (first + row) - 1 + near, 0), height - 1)]
+            line[0], line[-1] = line[1], line[-2]
+            for frequency in range(tall):
+                scale = down[frequency, near]
+                for column in range(width + 2):
+                    half[frequency, column] += scale * line[column]
+        for column in range(columns):
+            whole[:] = 0
+            for frequency in range(tall):
+                for near in range(10):
+                    scale = half[frequency, 8 * column + near]
+                    for other in range(wide):
+                        whole[frequency, other] += scale * turned[near, other]
+            unit = row * columns + column
+            result[unit] = coefficients[unit]
+            for part in range(coefficients.shape[1] - 2):
+                upper, before = 8 * (part // (wide // 8)), 8 * (part % (wide // 8))
+                for k in range(64):
+                    shift = np.float32(8) * whole[upper + (zigzag[k] >> 3), before + (zigzag[k] & 7)]
+                    value = np.rint(np.float32(coefficients[unit, part, k]) + shift)
+                    result[unit, part, k] = min(max(value, SMALLEST_COEFFICIENT), LARGEST_COEFFICIENT)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from accelir.image import ImageArray
 from accelir.threads import ranges, together
+from accelir_plugins.compiled import compiled
 from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, doubled, halved_transpose
 
 __all__ = ["LUMA_FOR_CHROMA", "Chroma", "Planes", "Range", "emphasised", "to_planes"]
@@ -114,32 +115,49 @@ def emphasised(image: ImageArray, share: float) -> ImageArray:
         return image
     reach = max(_HIGH_PASS)
     around = [(reach, reach), (reach, reach), (0, 0)][: image.ndim]
-    padded = np.pad(image, around, mode="edge")
+    padded = np.pad(image, around, mode="edge").reshape(len(image) + 2 * reach, -1)
     result = np.empty_like(image)
-
-    def moved(source: npt.NDArray[np.float32], rows: int, columns: int) -> npt.NDArray[np.float32]:
-        height, width = len(source) - 2 * reach, image.shape[1]
-        return source[reach + rows : reach + rows + height, reach + columns : reach + columns + width]
+    lines = result.reshape(len(image), -1)
+    distances = np.array(list(_HIGH_PASS))
+    weights = np.array([share / 2 * tap for tap in _HIGH_PASS.values()], np.float32)
+    channels = image[0, 0].size
 
     def band(rows: slice) -> None:
-        source = padded[rows.start : rows.stop + 2 * reach].astype(np.float32)
-        pixels = moved(source, 0, 0)
-        total = pixels.copy()
-        for down, right in ((1, 0), (0, 1)):
-            for distance, tap in _HIGH_PASS.items():
-                weight = np.float32(share / 2 * tap)
-                for away in (-distance, distance):
-                    total += weight * (moved(source, away * down, away * right) - pixels)
-        result[rows] = np.clip(np.rint(total), 0, 255)
+        _emphasise(padded[rows.start : rows.stop + 2 * reach], channels, distances, weights, lines[rows])
 
-    together([functools.partial(band, rows) for rows in ranges(image.shape[0], _BAND)])
+    together([functools.partial(band, rows) for rows in ranges(len(image), _BAND)])
     return result
+
+
+@compiled
+def _emphasise(
+    padded: Plane, channels: int, distances: npt.NDArray[np.int64], weights: npt.NDArray[np.float32], result: Plane
+) -> None:
+    """Rows of samples, ``channels`` of a pixel side by side; ``padded`` has more on all sides, as far as it reaches."""
+    height, width = result.shape
+    reach = distances.max()
+    total, own = np.empty(width, np.float32), np.empty(width, np.float32)
+    for row in range(height):
+        first = channels * reach
+        own[:] = padded[row + reach, first : first + width]
+        total[:] = own
+        for across in range(2):
+            for tap in range(len(distances)):
+                for sign in (-1, 1):
+                    away = sign * distances[tap]
+                    start = first + (channels * away if across else 0)
+                    moved = padded[row + reach + (0 if across else away), start : start + width]
+                    for at in range(width):
+                        total[at] += weights[tap] * (np.float32(moved[at]) - own[at])
+        for at in range(width):
+            total[at] = min(max(np.rint(total[at]), np.float32(0)), np.float32(255))
+        result[row] = total.astype(np.uint8)
 
 
 def _components(image: ImageArray) -> list[npt.NDArray[np.float32]]:
     """Y, Cb and Cr, without rounding: float32 (H, W) each."""
-    mixed = image.reshape(-1, 3).astype(np.float32) @ FROM_RGB.T.astype(np.float32)
-    return [np.ascontiguousarray(mixed[:, part]).reshape(image.shape[:2]) for part in range(3)]
+    mixed = FROM_RGB.astype(np.float32) @ image.reshape(-1, 3).astype(np.float32).T
+    return list(mixed.reshape(3, *image.shape[:2]))
 
 
 def _averaged(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
