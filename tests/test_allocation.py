@@ -1,6 +1,8 @@
 """Allocation against brute force, and the budget loop against codecs whose sizes are known."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +185,72 @@ def test_without_patience_a_file_that_is_full_enough_ends_the_search() -> None:
             assert codec.fill * budget <= len(encoded.data) <= budget
             counts[codec.patience].append(len(prepared.written))
     assert max(counts[5]) <= 6
-    assert max(counts[12]) > 8
+    assert max(counts[12]) > max(counts[5]) + 1
+
+
+class ContinuousPrepared(StepPrepared):
+    """Sizes as they are asked for, by level and trim together."""
+
+    def write(self, levels, trim=0.0):
+        self.written.append(float(np.max(levels)) + trim)
+        size = self.codec.sizes(float(np.max(levels)) + trim)
+        height, width = self.image.shape[:2]
+        bits = np.full((height // 8, width // 8), 1.0, np.float32)
+        return Encoded(bytes(size), np.full(bits.shape, 3), 8, width, height, 8.0 * size - bits.sum(), bits, "exact")
+
+
+class ContinuousCodec(FineCodec):
+    continuous_levels = True
+    sizes: Any
+
+    def prepare(self, image, *, sensitivity=None):
+        return ContinuousPrepared(self, image)
+
+
+def _plateau(position: float) -> int:
+    """From level 8 on nothing becomes finer, and below 2 nothing coarser."""
+    return round(1000 * np.exp(0.15 * min(max(position, 2), 8)))
+
+
+def _elbow(position: float) -> int:
+    return round(1000 * np.exp(0.15 * min(position, 6) + 0.004 * max(position - 6, 0)))
+
+
+def _stairs(position: float) -> int:
+    return round(1000 * np.exp(0.15 * np.floor(position / 0.8) * 0.8))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "least", "most"),
+    [
+        # A budget below, on and above where sizes move, and one in the middle of it.
+        (_plateau, _plateau(8), 1.0, 5),
+        (_plateau, 9_999, 3_320 / 9_999, 6),
+        (_plateau, 3_000, 0.95, 5),
+        (_plateau, 1_400, 0.95, 6),
+        (_elbow, 2_470, 0.95, 5),
+        (_elbow, 1_200, 0.95, 5),
+        # The largest that fits: the one below is an eighth less.
+        (_stairs, 2_400, 0.93, 9),
+    ],
+)
+def test_levels_are_one_line(sizes: Callable[[float], int], budget: int, least: float, most: int) -> None:
+    codec = ContinuousCodec()
+    codec.sizes = sizes
+    prepared = codec.prepare(np.zeros((64, 64), np.uint8))
+    encoded = fit_budget(codec, prepared, ESTIMATE, UniformAllocator(), budget)
+    assert least * budget <= len(encoded.data) <= budget
+    assert len(prepared.written) <= most
+    assert len(set(prepared.written)) == len(prepared.written)
+
+
+def test_an_impossible_budget_is_noticed_where_levels_are_one_line() -> None:
+    codec = ContinuousCodec()
+    codec.sizes = _plateau
+    prepared = codec.prepare(np.zeros((64, 64), np.uint8))
+    with pytest.raises(BudgetError, match=str(_plateau(2))):
+        fit_budget(codec, prepared, ESTIMATE, UniformAllocator(), 700)
+    assert len(prepared.written) <= 8
 
 
 def test_an_impossible_budget_says_the_smallest_size() -> None:

@@ -1,9 +1,6 @@
 """The AVIF codec against Pillow's decoder and, where they are installed, avifdec and Chromium."""
 
-import base64
 import io
-import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +19,12 @@ from accelir_plugins.avif.headers import read_quantiser
 from accelir_plugins.avif.plan import Plan, plan
 from accelir_plugins.avif.survey import Survey, survey
 from accelir_plugins.avif.tables import AC, DC, LOG_STEPS
+from strangers import by_browser, by_pillow, by_program
 
 if not features.check("avif"):
     pytest.skip("Pillow has no AVIF", allow_module_level=True)
 
 SIZES = [(1, 1), (3, 5), (64, 64), (65, 63), (200, 17), (9, 201), (130, 97)]
-BROWSERS = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +46,13 @@ def squared_error(decoded: np.ndarray, image: np.ndarray) -> np.ndarray:
     return error[:height, :width].reshape(height // 64, 64, width // 64, 64).sum(axis=(1, 3))
 
 
-def by_avifdec(data: bytes, folder) -> np.ndarray:
-    source, target = folder / "in.avif", folder / "out.png"
-    source.write_bytes(data)
-    subprocess.run(["avifdec", str(source), str(target)], check=True, capture_output=True)
-    with Image.open(target) as opened:
-        return np.array(opened.convert("RGB"))
-
-
-def by_browser(data: bytes, height: int, width: int, folder) -> np.ndarray:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium on PATH")
-    page, shot = folder / "page.html", folder / "shot.png"
-    style = "position: absolute; left: 0; top: 0"
-    code = base64.b64encode(data).decode()
-    page.write_text(f'<!doctype html><img style="{style}" src="data:image/avif;base64,{code}">')
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")
-    window = f"--window-size=800,{max(height, 400)}"
-    command = (path, *options, f"--user-data-dir={folder / 'user'}", window, f"--screenshot={shot}", page.as_uri())
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
-    with Image.open(shot) as opened:
-        return np.array(opened.convert("RGB"))[:height, :width]
+def mixed(photo: np.ndarray, size: tuple[int, int], kind: str) -> tuple[np.ndarray, bytes]:
+    """A part of a photograph, and its file with blocks of several levels."""
+    height, width = size
+    image = np.ascontiguousarray(photo[:height, :width, 1] if kind == "gray" else photo[:height, :width])
+    codec = AvifCodec(subsampling="444" if kind == "gray" else kind)
+    levels = np.random.default_rng(0).integers(18, 24, codec.level_map(image, 0).shape)
+    return image, codec.encode(image, levels).data
 
 
 @pytest.mark.parametrize(("name", "check"), testing.codec_checks())
@@ -81,28 +63,29 @@ def test_contract(name, check, options):
 
 @pytest.mark.parametrize("kind", ["gray", "420", "444"])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_size_opens_as_what_it_is(photo, size, kind, tmp_path):
+def test_every_size_opens_as_what_it_is(photo, size, kind):
     height, width = size
-    image = np.ascontiguousarray(photo[:height, :width, 1] if kind == "gray" else photo[:height, :width])
-    codec = AvifCodec(subsampling="444" if kind == "gray" else kind)
-    data = codec.encode(image, np.random.default_rng(0).integers(18, 24, codec.level_map(image, 0).shape)).data
+    image, data = mixed(photo, size, kind)
     with Image.open(io.BytesIO(data)) as opened:
         assert (opened.format, opened.size) == ("AVIF", (width, height))
         assert opened.mode == ("L" if kind == "gray" else "RGB")
         assert psnr(np.asarray(opened), image) > 30
-    if shutil.which("avifdec"):
-        rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=2)
-        assert psnr(by_avifdec(data, tmp_path), rgb) > 30
+
+
+@pytest.mark.parametrize("kind", ["gray", "420", "444"])
+@pytest.mark.parametrize("size", SIZES)
+def test_avifdec_opens_every_size(photo, size, kind, tmp_path):
+    image, data = mixed(photo, size, kind)
+    seen = by_program("avifdec", data, "avif", tmp_path)
+    seen = seen if seen.ndim == 3 else np.stack([seen] * 3, axis=2)
+    assert psnr(seen[:, :, :3], image if image.ndim == 3 else np.stack([image] * 3, axis=2)) > 30
 
 
 @pytest.mark.parametrize("kind", ["gray", "420", "444"])
 def test_a_browser_shows_it(photo, kind, tmp_path):
-    image = np.ascontiguousarray(photo[:130, :97, 1] if kind == "gray" else photo[:130, :97])
-    codec = AvifCodec(subsampling="444" if kind == "gray" else kind)
-    levels = np.random.default_rng(0).integers(16, 20, codec.level_map(image, 0).shape)
-    data = codec.encode(image, levels).data
-    shown, decoded = by_browser(data, 130, 97, tmp_path), codec.decode(data)
-    assert psnr(shown, decoded if decoded.ndim == 3 else np.stack([decoded] * 3, axis=2)) > 38
+    _, data = mixed(photo, (130, 97), kind)
+    (shown,) = by_browser([data], "image/avif", tmp_path)
+    assert psnr(shown, by_pillow(data)) > 38
 
 
 @pytest.mark.parametrize("gray", [False, True])
@@ -308,13 +291,19 @@ def test_an_encoder_that_heeds_nothing_is_found_out(photo, monkeypatch):
 def test_what_is_missing_says_how_to_install_it(photo, monkeypatch):
     from PIL import _avif
 
+    data = AvifCodec().encode(photo, 4).data
     monkeypatch.setattr(_avif, "encoder_codec_available", lambda name: False)
     with pytest.raises(MissingDependencyError, match=r"without libaom.*pip install 'accelir\[avif\]'"):
         AvifCodec().encode(photo, 4)
     monkeypatch.delattr(PIL, "_avif")
     monkeypatch.setitem(sys.modules, "PIL._avif", None)
-    with pytest.raises(MissingDependencyError, match=r"Pillow 11.3.*pip install 'accelir\[avif\]'"):
-        AvifCodec().encode(photo, 4)
+    for use in (
+        lambda: AvifCodec().encode(photo, 4),
+        lambda: AvifCodec().usual(photo, 50),
+        lambda: AvifCodec().decode(data),
+    ):
+        with pytest.raises(MissingDependencyError, match=r"Pillow 11.3.*pip install 'accelir\[avif\]'"):
+            use()
 
 
 def test_no_quantiser_is_read_from_damaged_files(photo):

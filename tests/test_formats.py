@@ -61,3 +61,22 @@ def test_a_network_gets_what_it_needs_within_its_budget(codec, photo):
     budget = photo.shape[0] * photo.shape[1] / 8
     assert codec.fill * budget <= len(encoded.data) <= budget
     assert encoded.levels.min() < encoded.levels.max() or len(np.unique(encoded.block_bits)) > 1
+
+
+def test_beyond_the_ends_levels_are_the_last(codec, photo):
+    """However far; `pytest` makes an error of a warning of numbers out of range."""
+    prepared = codec.prepare(photo)
+    coarse, fine = prepared.write(0, -1e6), prepared.write(len(codec.levels) - 1, 1e6)
+    assert (coarse.levels == 0).all()
+    assert fine.levels.min() > 20
+    assert len(coarse.data) < len(fine.data) / 20
+
+
+@pytest.mark.parametrize("part", [0.97, 0.8, 0.6])
+def test_budgets_near_the_finest_file_are_filled(codec, photo, part):
+    """There sizes stand still over several levels, and AVIF has large steps in a picture of few blocks."""
+    estimate = accelir.profile_for(codec.name, "edsr-x4-f8").predict(photo, codec)
+    finest = codec.prepare(photo, sensitivity=estimate.sensitivity).write(len(codec.levels) - 1, 6.0)
+    budget = int(part * len(finest.data))
+    encoded = accelir.encode(photo, network="edsr-x4-f8", codec=codec, budget=accelir.Bytes(budget), estimate=estimate)
+    assert 0.75 * budget < len(encoded.data) <= budget

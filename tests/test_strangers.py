@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +16,9 @@ from PIL import Image, ImageCms
 from accelir.metadata import Metadata
 from accelir.testing import picture
 from accelir_plugins.jpeg import JpegCodec
+from strangers import LONGEST_WAIT, by_browser, by_pillow, module, on_path
 
 SIZES = ((1, 1), (17, 33), (96, 112))
-BROWSERS = ("chromium", "chromium-browser", "chromium-headless-shell", "google-chrome", "chrome")
-LONGEST_WAIT = 120
 METADATA = Metadata(
     icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
     # A tag, Artist, and where its text stands.
@@ -62,20 +58,6 @@ def files() -> dict[str, Written]:
         if not gray and (height, width) == SIZES[-1]:
             found[f"{name}, metadata"] = Written(image, codec.embed(data, METADATA))
     return found
-
-
-def by_pillow(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as opened:
-        return np.asarray(opened.convert("RGB"))
-
-
-def module(name: str) -> ModuleType:
-    """A module; without it the test is skipped."""
-    return pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
-
-
-def on_path(*names: str) -> str | None:
-    return next(filter(None, map(shutil.which, names)), None)
 
 
 def output_of(*command: str, data: bytes) -> bytes:
@@ -118,31 +100,7 @@ def pyav(data: list[bytes], folder: Path) -> list[np.ndarray]:
 
 
 def chromium(data: list[bytes], folder: Path) -> list[np.ndarray]:
-    """All files on one page, one below the other, and a screenshot of it."""
-    sizes = [by_pillow(one).shape[:2] for one in data]
-    tops = [0, *itertools.accumulate(height for height, _ in sizes)]
-    images = (
-        f'<img style="position: absolute; left: 0; top: {top}px" src="data:image/jpeg;base64,{code.decode()}">'
-        for top, code in zip(tops, map(base64.b64encode, data), strict=False)
-    )
-    page, shot = folder / "page.html", folder / "shot.png"
-    page.write_text("<!doctype html>" + "".join(images))
-    # As root there is no sandbox; the colours of a screen are no part of the file.
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")
-    window = f"--window-size=800,{tops[-1]}"
-    command = (browser(), *options, f"--user-data-dir={folder / 'user'}", window, f"--screenshot={shot}")
-    subprocess.run([*command, page.as_uri()], capture_output=True, timeout=LONGEST_WAIT, check=True)
-    pixels = by_pillow(shot.read_bytes())
-    return [pixels[top : top + height, :width] for top, (height, width) in zip(tops, sizes, strict=False)]
-
-
-def browser() -> str:
-    """The path of a Chromium: on PATH, or where ``playwright install chromium`` put it."""
-    if path := on_path(*BROWSERS):
-        return path
-    with module("playwright.sync_api").sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if Path(path).exists() else pytest.skip("no Chromium on PATH, and none installed by playwright")
+    return by_browser(data, "image/jpeg", folder)
 
 
 EXACT = Tolerance(0, 0)

@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["CLOSED", "MARGIN", "Bracket"]
+__all__ = ["MARGIN", "Bracket"]
 
 MARGIN = 0.0015
 """How far below the wanted size, in logarithm, the search aims, for a file must not exceed it."""
 
-CLOSED = 1e-3
-"""Width of a bracket in which nothing better is expected."""
+CLOSED = 0.002
+"""Width of a bracket, as a logarithm of sizes, in which nothing better is expected."""
 
-REPEATS = 2
-"""How often the same size again, `FAR` from the one before, tells that there is no other on this side."""
-
-FAR = 0.25
-"""Nearer by, sizes may well be alike."""
+PLATEAU = 1.0
+"""How far the same size again, as a logarithm of what was expected to change, tells that there is no other."""
 
 FLATTEST = 0.05
 """By which factor the slope found may be less than the one that is expected."""
 
+REPEATS = 3
+"""How often the sizes on both sides are found again before there is none between them."""
+
+ILLINOIS = 2
+"""How often one side may stay before the bracket is halved."""
+
+LEAST_SHARE = 0.1
+"""Of the bracket that a step leaves on either side."""
+
 
 class Bracket:
-    """The nearest positions below and above the wanted size, each with its gap."""
+    """The nearest positions below and above the wanted size, each with its gap.
 
-    def __init__(self) -> None:
+    Args:
+        ends: Positions beyond which there is nothing to look for.
+    """
+
+    def __init__(self, ends: tuple[float, float] = (-np.inf, np.inf)) -> None:
         self.low: tuple[float, float] | None = None
         self.high: tuple[float, float] | None = None
-        self._last: tuple[float, float] | None = None
-        self._repeats = 0
-
-    @property
-    def closed(self) -> bool:
+        self.closed = False
         """Whether nothing better is left to find."""
-        if self._repeats >= REPEATS:
-            return True
-        return self.low is not None and self.high is not None and self.high[0] - self.low[0] < CLOSED
+        self._ends = ends
+        self._last: tuple[float, float] | None = None
+        self._alike_from = 0.0
+        self._same_side = 0
+        self._repeats = [0, 0]
 
     def add(self, position: float, gap: float, slope: float) -> float:
         """Take a size into account and say where to look next.
@@ -46,19 +54,46 @@ class Bracket:
             gap: Its logarithm over the wanted size.
             slope: About how that moves with the position.
         """
+        last, self._last = self._last, (position, gap)
+        enclosed = self.low is not None and self.high is not None
+        if last is None or last[1] != gap:
+            self._alike_from = position
+        self._same_side = self._same_side + 1 if enclosed and last is not None and (last[1] > 0) == (gap > 0) else 0
+        for at, side in enumerate((self.low, self.high)):
+            self._repeats[at] += enclosed and side is not None and side[1] == gap
         if gap <= 0:
             self.low = (position, gap)
         else:
             self.high = (position, gap)
-        last, self._last = self._last, (position, gap)
-        alike = last is not None and last[1] == gap and abs(last[0] - position) > FAR
-        self._repeats = self._repeats + 1 if alike else 0
         if self.low is None or self.high is None:
-            if last is not None and last[0] != position:
-                # Near the end of what a codec can do, sizes move much less than they mostly do.
-                found = (gap - last[1]) / (position - last[0])
-                slope = max(found, FLATTEST * slope) if 0 < found < slope / 2 else slope
-            return position - (gap + float(np.sign(gap)) * MARGIN) / slope if gap > 0 else position - gap / slope
-        aim = -MARGIN - self.low[1]
-        share = aim / (self.high[1] - self.low[1])
-        return self.low[0] + (self.high[0] - self.low[0]) * min(max(share, 0.1), 0.9)
+            following = self._outwards(last, slope)
+        else:
+            following = self._inwards(self.low, self.high, slope)
+        following = min(max(following, self._ends[0]), self._ends[1])
+        if following == position or (min(self._repeats) and sum(self._repeats) >= REPEATS):
+            self.closed = True
+        return following
+
+    def _inwards(self, low: tuple[float, float], high: tuple[float, float], slope: float) -> float:
+        width = high[0] - low[0]
+        if abs(width) * slope < CLOSED:
+            self.closed = True
+        below, above = low[1] + MARGIN, high[1] + MARGIN
+        # Secants creep where one side stays: it counts half each time (the Illinois method), and then they are halved.
+        part = 0.5**self._same_side
+        below, above = (below, above * part) if self._last == low else (below * part, above)
+        share = 0.5 if self._same_side > ILLINOIS else -below / (above - below)
+        return low[0] + width * min(max(share, LEAST_SHARE), 1 - LEAST_SHARE)
+
+    def _outwards(self, last: tuple[float, float] | None, slope: float) -> float:
+        assert self._last is not None
+        position, gap = self._last
+        if last is not None and last[0] != position:
+            # Near the end of what a codec can do, sizes move much less than they mostly do.
+            found = (gap - last[1]) / (position - last[0])
+            slope = max(found, FLATTEST * slope) if 0 < found < slope / 2 else slope
+        step = -(gap + (MARGIN if gap > 0 else 0.0)) / slope
+        if last is not None and last[1] == gap:
+            self.closed = abs(position - self._alike_from) * slope >= PLATEAU
+            step = float(np.copysign(max(abs(step), 2 * abs(position - self._alike_from)), step))
+        return position + step

@@ -179,6 +179,7 @@ class Codec(ABC):
         fill: Least part of a budget that is used, unless the finest level is reached.
         patience: Files written for a budget after which one that fills it so far is good enough.
         fine_control: Whether ``write`` heeds ``trim``.
+        continuous_levels: Whether a file depends on the sum of level and trim alone: one level is worth a trim of 1.
         merges_levels: Whether ``write`` may move levels of a map to near ones, where a format has few:
             `Encoded.levels` says which.
         trim_slope: About how much one level's worth of trim adds to the logarithm of the size.
@@ -198,6 +199,7 @@ class Codec(ABC):
     fill: ClassVar[float] = 0.95
     patience: ClassVar[int] = 12
     fine_control: ClassVar[bool] = False
+    continuous_levels: ClassVar[bool] = False
     merges_levels: ClassVar[bool] = False
     trim_slope: ClassVar[float] = 0.12
     tunings: ClassVar[Sequence[dict[str, Any]]] = ({},)

@@ -51,11 +51,12 @@ class Offsets:
     side: int
 
 
-def require(codec: str, extra: str) -> None:
+def require(codec: str, what: str, extra: str) -> None:
     """Make sure that there is an encoder.
 
     Args:
         codec: FFmpeg's name of it, for example ``"libvpx"``.
+        what: That it writes, for the message.
         extra: Of accelir: what brings it.
 
     Raises:
@@ -65,7 +66,7 @@ def require(codec: str, extra: str) -> None:
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError(f"{extra.upper()} is written with PyAV, which is not installed: {hint}") from error
+        raise MissingDependencyError(f"{what} is written with PyAV, which is not installed: {hint}") from error
     if codec not in av.codecs_available:
         raise MissingDependencyError(
             f"The FFmpeg of this PyAV has no encoder {codec!r}; the wheels from PyPI have it: {hint}"

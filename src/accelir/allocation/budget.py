@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +28,19 @@ NEAR = 0.1
 """Logarithm of size over budget at which the fine control takes over."""
 
 FORESIGHTS = 6
-"""Most sizes that are foreseen between two files."""
+"""Most sizes that are foreseen before the first file."""
+
+FORESIGHTS_BETWEEN = 2
+"""Most between two files: sizes do not move evenly, and a file tells more."""
 
 FORESEEN_AT_FIRST = 0.003
 """How near to where it aims, in logarithm, a foreseen size has to be for a file to be written."""
 
 FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
+
+BEYOND_FINEST = 6
+"""Levels beyond the finest up to which the fine control still makes blocks finer."""
 
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
@@ -116,9 +123,10 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     """Write the best file that takes at most ``budget`` bytes.
 
     First the allocator is asked for more or fewer bits until the file comes near the budget; then, where the codec
-    has a fine control, that closes the gap. Both are the same bracketed secant on the logarithm of the size. Where the
-    codec foresees sizes, they take the place of files in both, and each file that is written all the same tells how far
-    off they are.
+    has a fine control, that closes the gap. Where all blocks have one level, as where sensitivities tell blocks apart,
+    and levels are continuous, the fine control does it all. Both are the same bracketed secant on the logarithm of the
+    size. Where the codec foresees sizes, they take the place of files in both, and each file that is written all the
+    same tells how far off they are.
 
     Args:
         codec: Says whether it has a fine control, and what is full enough where it has none.
@@ -130,8 +138,9 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     Raises:
         BudgetError: Even the coarsest levels take more; the message says how much.
     """
-    finest = len(codec.levels) - 1
     files = _Files(budget, codec)
+    foresees = codec.fine_control and prepared.foresees
+    continuous = codec.fine_control and codec.continuous_levels
 
     def propose(bits: int) -> LevelMap:
         proposed = allocator.allocate(estimate, bits)
@@ -140,9 +149,75 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             return np.full_like(proposed, round(float(proposed.mean())))
         return proposed
 
-    foresees = codec.fine_control and prepared.foresees
-    bracket = Bracket()
     levels = propose(8 * budget)
+    if continuous and not foresees and np.ptp(levels) == 0:
+        smallest = _along_levels(codec, prepared, estimate, float(levels.flat[0]), files)
+    else:
+        smallest = _by_allocation(codec, prepared, estimate, propose, levels, files, foresees=foresees)
+    if files.best is None:
+        raise BudgetError(budget, smallest, codec.name)
+    return files.best
+
+
+def _along_levels(codec: Codec, prepared: Prepared, estimate: Estimate, first: float, files: _Files) -> int:
+    """Write files of one level for all blocks, which the fine control makes a real number.
+
+    Args:
+        codec: Has a fine control and continuous levels.
+        prepared: Writes.
+        estimate: Its curves say how far away the second file is.
+        first: The first file's level.
+        files: Keeps what is written.
+
+    Returns:
+        The smallest size found.
+    """
+    finest = len(codec.levels) - 1
+    # Blocks that are needed less are coarser than the level, and have finer ones left beyond the last.
+    bracket = Bracket((-float(len(codec.levels)), finest + BEYOND_FINEST))
+    sizes = np.log(np.maximum(estimate.curves.size[estimate.groups].sum(axis=(0, 1), dtype=np.float64), 1.0))
+    position, smallest = first, 0
+    for count in range(WRITES):
+        level = min(max(round(position), 0), finest)
+        written = prepared.write(level, position - level)
+        gap = files.keep(written)
+        smallest = min(smallest, len(written.data)) if count else len(written.data)
+        following = bracket.add(position, gap, slope=codec.trim_slope)
+        if files.enough or bracket.closed:
+            break
+        if count == 0:
+            foretold = float(np.interp(sizes[level] - gap - MARGIN, sizes, np.arange(finest + 1)))
+            following = foretold if (foretold - position) * (following - position) > 0 else following
+        position = following
+    return smallest
+
+
+def _by_allocation(
+    codec: Codec,
+    prepared: Prepared,
+    estimate: Estimate,
+    propose: Callable[[int], LevelMap],
+    levels: LevelMap,
+    files: _Files,
+    *,
+    foresees: bool,
+) -> int:
+    """Have blocks allocated anew until the file comes near the budget; then the fine control closes the gap.
+
+    Args:
+        codec: As for `fit_budget`.
+        prepared: Foresees and writes.
+        estimate: What ``propose`` goes by.
+        propose: From a number of bits to levels.
+        levels: Those proposed for the budget.
+        files: Keeps what is written.
+        foresees: Whether sizes that are foreseen take the place of files.
+
+    Returns:
+        The smallest size found, where no file fits.
+    """
+    finest = len(codec.levels) - 1
+    bracket = Bracket()
     most = COARSE_WRITES if codec.fine_control else WRITES
     for count in range(1, most + 1):
         gap = files.gap(prepared.size(levels)) if foresees else files.keep(prepared.write(levels))
@@ -166,21 +241,18 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
             if files.enough or bracket.closed:
                 break
             trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
-    smallest = 0
-    if not files.filled:
-        # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
-        bracket = Bracket()
-        floor = -float(len(codec.levels)) if codec.fine_control else 0.0
-        coarsest = prepared.write(0, floor)
-        smallest = len(coarsest.data)
-        trim = bracket.add(floor, files.keep(coarsest), slope=codec.trim_slope)
-        for _ in range(WRITES if codec.fine_control and files.filled else 0):
-            if files.filled >= codec.fill or bracket.closed:
-                break
-            trim = bracket.add(trim, files.keep(prepared.write(0, trim)), slope=codec.trim_slope)
-    if files.best is None:
-        raise BudgetError(budget, smallest, codec.name)
-    return files.best
+    if files.filled:
+        return 0
+    # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
+    bracket = Bracket()
+    floor = -float(len(codec.levels)) if codec.fine_control else 0.0
+    coarsest = prepared.write(0, floor)
+    trim = bracket.add(floor, files.keep(coarsest), slope=codec.trim_slope)
+    for _ in range(WRITES if codec.fine_control and files.filled else 0):
+        if files.filled >= codec.fill or bracket.closed:
+            break
+        trim = bracket.add(trim, files.keep(prepared.write(0, trim)), slope=codec.trim_slope)
+    return len(coarsest.data)
 
 
 def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope: float, files: _Files) -> None:
@@ -200,8 +272,8 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
         # From the smallest and the largest towards the budget: the last of each side count.
         for known in sorted(foreseen, key=lambda known: -abs(foreseen[known] + correction)):
             trim = bracket.add(known, foreseen[known] + correction, slope)
-        near = FORESEEN if written else FORESEEN_AT_FIRST
-        for _ in range(FORESIGHTS):
+        near, most = (FORESEEN, FORESIGHTS_BETWEEN) if written else (FORESEEN_AT_FIRST, FORESIGHTS)
+        for _ in range(most):
             if bracket.closed or min(abs(gap + correction + MARGIN) for gap in foreseen.values()) < near:
                 break
             foreseen[trim] = files.gap(prepared.size(levels, trim))

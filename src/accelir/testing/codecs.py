@@ -122,6 +122,20 @@ def check_encoded(codec: Codec) -> None:
 
 
 @_suite.check
+def check_continuous_levels(codec: Codec) -> None:
+    """One level is worth a trim of 1, where the codec says so."""
+    if not codec.continuous_levels:
+        return
+    require(codec.fine_control, "continuous_levels needs fine_control")
+    prepared = codec.prepare(picture(70, 90))
+    level = len(codec.levels) // 2
+    require(
+        prepared.write(level, 1.0).data == prepared.write(level + 1).data,
+        f"write({level}, 1.0) and write({level + 1}) are one file: levels are continuous",
+    )
+
+
+@_suite.check
 def check_mixed_levels(codec: Codec) -> None:
     """A map of levels is written as asked, or as nearly as the format can, and its bits add up."""
     for gray in (False, True):

@@ -113,12 +113,27 @@ class AvifCodec(PlanarCodec):
         return Picture(data, chosen.log_steps)
 
     def decode(self, data: bytes) -> ImageArray:
-        """See `PlanarCodec.decode`; Pillow before 13 makes RGB of gray."""
+        """See `PlanarCodec.decode`; Pillow before 13 makes RGB of gray.
+
+        Raises:
+            DecodeError: The bytes are not an AVIF, or it is damaged or truncated.
+            MissingDependencyError: Pillow has no AVIF.
+        """
+        encoder.require_reader()
         pixels = super().decode(data)
         configuration = data.find(b"av1C")
         # Behind version, profile and level: tier, two bits of the depth, and whether there is luma alone.
         monochrome = configuration > 0 and bool(data[configuration + 6] & 0x10)
         return np.ascontiguousarray(pixels[:, :, 0]) if monochrome and pixels.ndim == 3 else pixels
+
+    def usual(self, image: ImageArray, quality: int) -> bytes:
+        """See `PlanarCodec.usual`.
+
+        Raises:
+            MissingDependencyError: Pillow has no AVIF, or another encoder of it than libaom.
+        """
+        encoder.require()
+        return super().usual(image, quality)
 
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """EXIF, XMP and an ICC profile."""

@@ -18,7 +18,7 @@ from accelir_plugins.avif.headers import read_quantiser
 from accelir_plugins.avif.plan import GRID, Plan
 from accelir_plugins.avif.survey import SIDE
 
-__all__ = ["encode", "require"]
+__all__ = ["encode", "require", "require_reader"]
 
 _HINT = "pip install 'accelir[avif]'"
 
@@ -41,16 +41,27 @@ _BEYOND = 4
 _RATES = SIDE // 16
 
 
+def require_reader() -> None:
+    """Make sure that Pillow has AVIF.
+
+    Raises:
+        MissingDependencyError: It has not.
+    """
+    try:
+        import PIL._avif  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"AVIF needs Pillow 11.3 or newer with AVIF inside: {_HINT}") from error
+
+
 def require() -> None:
     """Make sure that Pillow has libaom.
 
     Raises:
         MissingDependencyError: It has not.
     """
-    try:
-        from PIL import _avif
-    except ImportError as error:
-        raise MissingDependencyError(f"AVIF needs Pillow 11.3 or newer with AVIF inside: {_HINT}") from error
+    require_reader()
+    from PIL import _avif
+
     if not _avif.encoder_codec_available("aom"):
         raise MissingDependencyError(f"This Pillow writes AVIF without libaom; the wheels of PyPI have it: {_HINT}")
 

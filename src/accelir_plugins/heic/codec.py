@@ -73,7 +73,7 @@ class HeicCodec(PlanarCodec):
         """
         if self.options.layout == "picture":
             try:
-                video.require("libx265", "heif")
+                video.require("libx265", "HEIC", "heif")
             except MissingDependencyError as error:
                 raise MissingDependencyError(f'{error}; or take layout="tiles", by pillow-heif alone') from error
         else:

@@ -102,6 +102,7 @@ class JpegCodec(Codec):
     )
     fill: ClassVar[float] = 0.98
     fine_control: ClassVar[bool] = True
+    continuous_levels: ClassVar[bool] = True
     tunings: ClassVar[Sequence[dict[str, Any]]] = (
         {"rdo": 0.05, "shape": 1.0},
         # Networks that enlarge: every frequency counts, and sharpness is soon lost.

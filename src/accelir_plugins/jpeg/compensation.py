@@ -114,8 +114,10 @@ def _move(
     for row in range(coefficients.shape[0] // columns):
         half[:] = 0
         for near in range(10):
-            line[1:-1] = plane[min(max(8 * (first + row) - 1 + near, 0), height - 1)]
-            line[0], line[-1] = line[1], line[-2]
+            at = min(max(8 * (first + row) - 1 + near, 0), height - 1)
+            for column in range(width):
+                line[column + 1] = plane[at, column]
+            line[0], line[width + 1] = line[1], line[width]
             for frequency in range(tall):
                 scale = down[frequency, near]
                 for column in range(width + 2):
@@ -128,7 +130,9 @@ def _move(
                     for other in range(wide):
                         whole[frequency, other] += scale * turned[near, other]
             unit = row * columns + column
-            result[unit] = coefficients[unit]
+            for part in range(coefficients.shape[1] - 2, coefficients.shape[1]):
+                for k in range(64):
+                    result[unit, part, k] = coefficients[unit, part, k]
             for part in range(coefficients.shape[1] - 2):
                 upper, before = 8 * (part // (wide // 8)), 8 * (part % (wide // 8))
                 for k in range(64):

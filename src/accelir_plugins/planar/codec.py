@@ -21,6 +21,7 @@ __all__ = ["Picture", "PlanarCodec", "PlanarOptions", "PlanarPrepared"]
 
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
+_FARTHEST_TRIM = 128.0
 
 
 class Picture(NamedTuple):
@@ -79,6 +80,7 @@ class PlanarCodec(Codec):
     )
     patience: ClassVar[int] = 5
     fine_control: ClassVar[bool] = True
+    continuous_levels: ClassVar[bool] = True
     trim_slope: ClassVar[float] = 0.16
     merges_levels: ClassVar[bool] = True
     tunings: ClassVar[Sequence[dict[str, Any]]] = ({}, {"trust": 0.5}, {"trust": 0.0})
@@ -173,11 +175,13 @@ class PlanarPrepared(Prepared):
         if not np.isfinite(trim):
             raise CodecError(f"trim is a finite number of levels; got {trim}.")
         level_map = codec.level_map(image, levels)
+        # Far beyond the coarsest and the finest quantiser of any codec, and numbers keep in range.
+        trim = min(max(trim, -_FARTHEST_TRIM), _FARTHEST_TRIM)
         common = np.log2(_COARSEST_STEP) - (level_map + trim) / _LEVELS_PER_OCTAVE
         base = common + self._needs.offsets(float(np.exp2(common.mean())))
         data, written, bits = codec.picture(self._planes, base.astype(np.float32), self._needs)
-        # As far as the steps went where they were wanted, these are the levels asked for.
-        moved = np.rint(level_map + (base - written) * _LEVELS_PER_OCTAVE)
+        # As far as the steps went where they were wanted, these are the levels asked for, the trim among them.
+        moved = np.rint(level_map + trim + (base - written) * _LEVELS_PER_OCTAVE)
         size = 8 * len(data)
         overhead = float(min(8 * codec.header, size))
         known = self._needs.bits(written) if bits is None else bits

@@ -139,8 +139,8 @@ def _emphasise(
     total, own = np.empty(width, np.float32), np.empty(width, np.float32)
     for row in range(height):
         first = channels * reach
-        own[:] = padded[row + reach, first : first + width]
-        total[:] = own
+        for at in range(width):
+            own[at] = total[at] = np.float32(padded[row + reach, first + at])
         for across in range(2):
             for tap in range(len(distances)):
                 for sign in (-1, 1):
@@ -151,7 +151,8 @@ def _emphasise(
                         total[at] += weights[tap] * (np.float32(moved[at]) - own[at])
         for at in range(width):
             total[at] = min(max(np.rint(total[at]), np.float32(0)), np.float32(255))
-        result[row] = total.astype(np.uint8)
+        for at in range(width):
+            result[row, at] = np.uint8(total[at])
 
 
 def _components(image: ImageArray) -> list[npt.NDArray[np.float32]]:
