@@ -31,6 +31,7 @@ def main(check: Annotated[bool, typer.Option(help="Only tell whether README.md i
     README.write_text(fresh)
 
 
+FORMAT_NAMES = {"jpeg": "JPEG", "webp": "WebP", "heic": "HEIC", "avif": "AVIF"}
 OTHERS = ("pillow", "mozjpeg", "mozjpeg-flat", "mozjpeg-psnr-hvs", "jpegli")
 
 
@@ -45,11 +46,11 @@ options that suit it best on these very pictures.
 """
 FLOPS = """
 **FLOPs saved at equal bytes and equal restored PSNR**: how much less a narrower network takes on our file than the
-family's widest on Pillow's. Beside it what a narrower one saves on Pillow's own file when the restored PSNR may fall by
-0.05 dB: it shows how flat the family is.
+family's widest on Pillow's of the same format, at the same three qualities as in the other tables. Beside it what a
+narrower one saves on Pillow's own file when the restored PSNR may fall by 0.05 dB: it shows how flat the family is.
 
-| task | widest network | FLOPs saved | mean | by losing 0.05 dB | images on which it is reached |
-|---|---|---|---|---|---|
+| format | task | widest network | FLOPs saved | mean | by losing 0.05 dB | images on which it is reached |
+|---|---|---|---|---|---|---|
 """
 
 PEERS = """
@@ -123,9 +124,14 @@ def section() -> str:
         for path in (RESULTS / f"{task}.json", *sorted(RESULTS.glob(f"{task}_f*.json")))
         if (found := _load(path.name))
     ]
-    flops = {task: found for task in TASKS if (found := _load(f"flops_{task}.json"))}
+    flops = {
+        (codec, task): found
+        for codec, name in (("jpeg", "flops"), ("webp", "flops_webp"))
+        for task in TASKS
+        if (found := _load(f"{name}_{task}.json"))
+    }
     rows = [row for task, found in quality for row in _quality_rows(task, found)]
-    savings = [_flops_row(task, found) for task, found in flops.items()]
+    savings = [_flops_row(codec, task, found) for (codec, task), found in flops.items()]
     peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
     others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
     alike = [row for task, found in peers.items() for row in _similarity_rows(task, found)]
@@ -189,7 +195,7 @@ def _format_rows(codec: str, task: str, found: dict[str, Any]) -> list[str]:
         mine = [row for row in found["summary"] if row["network"] == network]
         mean, low, high = _spread(found, network)
         cells = [
-            codec.upper() if codec != "webp" else "WebP",
+            FORMAT_NAMES[codec],
             TASKS[task],
             _named(found, network),
             str(mine[0]["gain_over_pillow"]["profile"]["count"]),
@@ -213,11 +219,12 @@ def _spread(found: dict[str, Any], network: str) -> tuple[float, float, float]:
     return sum(gains) / len(gains), min(gains), max(gains)
 
 
-def _flops_row(task: str, found: dict[str, Any]) -> str:
+def _flops_row(codec: str, task: str, found: dict[str, Any]) -> str:
     rows = found["summary"]
     saved = [row["saved"]["mean"] for row in rows]
     losing = [row["saved_by_losing"]["mean"] for row in rows]
     cells = [
+        FORMAT_NAMES[codec],
         TASKS[task],
         _named(found, rows[0]["heavy"], found["settings"]["networks"]),
         _percent(saved),
