@@ -4,7 +4,8 @@ The photograph of 3840x2160 is that of speed.py, and the budget the size of the 
 method 4, pillow-heif's HEIC, Pillow's AVIF. A pass of ours is what comes before any file (colour conversion, what the
 blocks need) and one file; the whole call adds the predictor and the files that the budget takes. WebP is held against
 Pillow's method 6 too, the one that, like ours, searches levels by rate and distortion.
-All in one thread and by turns, the median counts; best on a quiet machine. The first call of each codec is not timed.
+All on one processor and by turns, the median counts; best on a quiet machine. The first call of each codec is not
+timed.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ def main(
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/speed_formats.json"),
 ) -> None:
     os.environ[LIMIT] = "1"
+    # The encoders of others start threads of their own.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     torch.set_num_threads(1)
     names = codecs or ["webp", "heic", "avif"]
     settings = {
         "networks": {name: fingerprints(map(accelir.network, NETWORKS.values()), name) for name in names},
         "processor": processor(),
         "repeats": repeats,
-        "seconds": "wall time, one thread, the median of the repeats",
+        "seconds": "wall time on one processor, the median of the repeats",
     }
     asked = repeats if repeats != 3 else None
     command = shown_command("format_speed.py", output, codec=codecs, repeats=asked)

@@ -17,7 +17,7 @@ from strangers import by_program
 pillow_heif = pytest.importorskip("pillow_heif")
 pytest.importorskip("av")
 
-from accelir_plugins.heic import HeicCodec, hevc  # noqa: E402
+from accelir_plugins.heic import HeicCodec, TilesWarning, hevc  # noqa: E402
 from accelir_plugins.heic.planes import repeated_planes  # noqa: E402
 
 SIZES = [(1, 1), (3, 5), (32, 32), (33, 31), (64, 48), (65, 7), (130, 97)]
@@ -247,4 +247,13 @@ def test_what_is_missing_says_how_to_install_it(photo, monkeypatch, module, use)
     data = HeicCodec().encode(photo, 4).data
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=r"^HEIC is .*pip install 'accelir\[heif\]'"):
-        HeicCodec().decode(data) if use == "decode" else HeicCodec().encode(photo, 4)
+        HeicCodec().decode(data) if use == "decode" else HeicCodec(layout="picture").encode(photo, 4)
+
+
+def test_without_pyav_tiles_take_the_place_of_a_picture(photo, monkeypatch):
+    picture, tiles = HeicCodec(layout="picture").encode(photo, 8), HeicCodec(layout="tiles").encode(photo, 8)
+    assert HeicCodec().encode(photo, 8).data == picture.data
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.warns(TilesWarning, match=r"^HEIC is written with PyAV, .*pip install 'accelir\[heif\]'; until then"):
+        assert HeicCodec().encode(photo, 8).data == tiles.data
+    assert tiles.data != picture.data

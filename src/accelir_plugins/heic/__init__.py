@@ -4,6 +4,6 @@ Rooms: `hevc` (x265's settings, and the still made of its stream), `planes` (chr
 repeating), `tiles` (a grid instead of one picture) and `codec`, which brings them together.
 """
 
-from accelir_plugins.heic.codec import HeicCodec
+from accelir_plugins.heic.codec import HeicCodec, TilesWarning
 
-__all__ = ["HeicCodec"]
+__all__ = ["HeicCodec", "TilesWarning"]

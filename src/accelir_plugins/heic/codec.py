@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,9 +24,13 @@ from accelir_plugins.planar.planes import Planes, Range
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["HeicCodec", "HeicOptions"]
+__all__ = ["HeicCodec", "HeicOptions", "TilesWarning"]
 
 _HINT = "pip install 'accelir[heif]'"
+
+
+class TilesWarning(UserWarning):
+    """What would write one picture is not installed: a HEIC is written as a grid of tiles."""
 
 
 class HeicOptions(PlanarOptions):
@@ -38,12 +43,13 @@ class HeicOptions(PlanarOptions):
         shape: By which share the step of the highest frequency is larger than that of the lowest; takes 40 to 110
             bytes.
         layout: "picture" codes all blocks as one picture, through PyAV. "tiles" is a grid of pictures, each of one
-            quantiser, written by pillow-heif alone; its chroma is always "average" and its ``shape`` 0.
+            quantiser, written by pillow-heif alone; its chroma is always "average" and its ``shape`` 0. "auto" is
+            "picture" where PyAV has x265, and "tiles" elsewhere, with a `TilesWarning`.
     """
 
     chroma_offset: int = Field(default=-3, ge=-12, le=12)
     shape: float = Field(default=0.0, ge=-0.5, le=4)
-    layout: Literal["picture", "tiles"] = "picture"
+    layout: Literal["auto", "picture", "tiles"] = "auto"
 
 
 class HeicCodec(PlanarCodec):
@@ -69,16 +75,30 @@ class HeicCodec(PlanarCodec):
         """See `PlanarCodec.prepare`.
 
         Raises:
-            MissingDependencyError: PyAV is not installed, or for tiles pillow-heif.
+            MissingDependencyError: PyAV is not installed for a picture, or for tiles pillow-heif.
         """
-        if self.options.layout == "picture":
-            try:
-                video.require("libx265", "HEIC", "heif")
-            except MissingDependencyError as error:
-                raise MissingDependencyError(f'{error}; or take layout="tiles", by pillow-heif alone') from error
-        else:
+        missing = self._missing()
+        if missing is not None:
+            said = f"{missing}; until then a HEIC is a grid of tiles, which is larger."
+            warnings.warn(said, TilesWarning, stacklevel=2)
+        if self._in_tiles():
             _pillow_heif()
         return super().prepare(image, sensitivity=sensitivity)
+
+    def _in_tiles(self) -> bool:
+        return self.options.layout == "tiles" or self._missing() is not None
+
+    def _missing(self) -> MissingDependencyError | None:
+        """What a picture lacks, where tiles may take its place."""
+        if self.options.layout == "tiles":
+            return None
+        try:
+            video.require("libx265", "HEIC", "heif")
+        except MissingDependencyError as error:
+            if self.options.layout == "picture":
+                raise MissingDependencyError(f'{error}; or take layout="tiles", by pillow-heif alone') from error
+            return error
+        return None
 
     def planes(self, image: ImageArray) -> Planes:
         """Other decoders double chroma by a filter; libheif repeats it."""
@@ -86,7 +106,7 @@ class HeicCodec(PlanarCodec):
 
     def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """See `PlanarCodec.picture`."""
-        if self.options.layout == "tiles":
+        if self._in_tiles():
             return Picture(*tiled(planes.image, log_steps, self.options.chroma_offset, _pillow_heif()))
         quantisers = hevc.quantisers(log_steps)
         samples = [planes.luma, *(planes.chroma or ())]
