@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +48,25 @@ class WebpOptions(PlanarOptions):
     rdo: float = Field(default=0.07, ge=0, le=1)
 
 
+@dataclass(frozen=True, eq=False)
+class WebpPlanes(Planes):
+    """A picture, and how lively its blocks are, which all its files have in common."""
+
+    @cached_property
+    def variance(self) -> npt.NDArray[np.float32]:
+        """Of each block what no neighbour of a sample tells of it: float32 (rows, columns).
+
+        The mean square of differences between neighbours is twice that.
+        """
+        height, width = self.luma.shape
+        rows, columns = -(-height // 16), -(-width // 16)
+        samples = self.luma.astype(np.int16)
+        squares = np.zeros((16 * rows, 16 * columns), np.float32)
+        squares[:height, : width - 1] = np.diff(samples, axis=1) ** 2
+        squares[: height - 1, :width] += np.diff(samples, axis=0).astype(np.int32) ** 2
+        return squares.reshape(rows, 16, columns, 16).mean(axis=(1, 3)) / 4
+
+
 class WebpCodec(PlanarCodec):
     """Lossy WebP (VP8) of up to 16383x16383 pixels, in blocks of 16.
 
@@ -79,10 +99,17 @@ class WebpCodec(PlanarCodec):
     Options: ClassVar[type[CodecOptions]] = WebpOptions
     options: WebpOptions
 
+    def planes(self, image: ImageArray) -> WebpPlanes:
+        """As `PlanarCodec.planes` makes them: libwebp doubles chroma by the triangle filter."""
+        planes = super().planes(image)
+        return WebpPlanes(planes.image, planes.luma, planes.chroma, planes.range)
+
     def picture(self, planes: Planes, log_steps: Steps, needs: Needs | None = None) -> Picture:
         """See `PlanarCodec.picture`: what no quantiser hits, more or less weight of bits against error makes up for."""
         wanted = np.clip(log_steps, _LOG_STEPS[0], _LOG_STEPS[-1])
-        indices = cluster(wanted, _LOG_STEPS, _significant(planes.luma, wanted))
+        if not isinstance(planes, WebpPlanes):
+            planes = WebpPlanes(planes.image, planes.luma, planes.chroma, planes.range)
+        indices = cluster(wanted, _LOG_STEPS, _significant(planes.variance, wanted))
         chroma = planes.chroma
         if chroma is None:
             half = tuple(-(-length // 2) for length in planes.luma.shape)
@@ -133,18 +160,8 @@ def _made_up_for(wanted: Steps, indices: npt.NDArray[np.int64]) -> npt.NDArray[n
     return np.clip(wanted - _LOG_STEPS[indices], -half, half)
 
 
-def _significant(luma: npt.NDArray[np.uint8], log_steps: Steps) -> npt.NDArray[np.float32]:
-    """About how many coefficients of each block are not lost: float32 (rows, columns), above 0.
-
-    By the mean square of differences between neighbours, which is twice the variance of what no neighbour tells.
-    """
-    rows, columns = log_steps.shape
-    height, width = luma.shape
-    samples = luma.astype(np.int16)
-    squares = np.zeros((16 * rows, 16 * columns), np.float32)
-    squares[:height, : width - 1] = np.diff(samples, axis=1) ** 2
-    squares[: height - 1, :width] += np.diff(samples, axis=0).astype(np.int32) ** 2
-    variance = squares.reshape(rows, 16, columns, 16).mean(axis=(1, 3)) / 4
+def _significant(variance: npt.NDArray[np.float32], log_steps: Steps) -> npt.NDArray[np.float32]:
+    """About how many coefficients of each block are not lost: float32 (rows, columns), above 0."""
     return np.asarray(1 + 300 * variance / (variance + np.exp2(2 * log_steps) / 3), np.float32)
 
 
