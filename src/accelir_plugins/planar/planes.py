@@ -157,8 +157,20 @@ def _emphasise(
 
 def _components(image: ImageArray) -> list[npt.NDArray[np.float32]]:
     """Y, Cb and Cr, without rounding: float32 (H, W) each."""
-    mixed = FROM_RGB.astype(np.float32) @ image.reshape(-1, 3).astype(np.float32).T
-    return list(mixed.reshape(3, *image.shape[:2]))
+    planes = np.empty((3, image.shape[0] * image.shape[1]), np.float32)
+    _mix(np.ascontiguousarray(image).reshape(-1, 3), FROM_RGB.astype(np.float32), planes)
+    return list(planes.reshape(3, *image.shape[:2]))
+
+
+@compiled
+def _mix(pixels: ImageArray, weights: npt.NDArray[np.float32], planes: npt.NDArray[np.float32]) -> None:
+    """Not by a product of matrices, which is rounded as the processor has it."""
+    luma, blue_difference, red_difference = planes[0], planes[1], planes[2]
+    for at in range(len(pixels)):
+        red, green, blue = np.float32(pixels[at, 0]), np.float32(pixels[at, 1]), np.float32(pixels[at, 2])
+        luma[at] = weights[0, 0] * red + weights[0, 1] * green + weights[0, 2] * blue
+        blue_difference[at] = weights[1, 0] * red + weights[1, 1] * green + weights[1, 2] * blue
+        red_difference[at] = weights[2, 0] * red + weights[2, 1] * green + weights[2, 2] * blue
 
 
 def _averaged(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
