@@ -158,7 +158,7 @@ def section() -> str:
     last += [GUIDED + "\n".join(followed)] if followed else []
     last += [GUIDED_PEERS + "\n".join(led)] if led else []
     text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
-    notes = "".join(f"\n{mark} {note}\n" for mark, note in NOTES.items() if mark in text)
+    notes = "".join(f"\n\n{mark} {note}" for mark, note in NOTES.items() if mark in text)
     return text + notes + "\n" + "\n".join(made)
 
 

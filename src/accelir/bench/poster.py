@@ -117,10 +117,10 @@ def _section(comparison: Comparison, photograph: Photograph) -> Image.Image:
 
 
 def _where_the_bits_went(encoded: Encoded) -> Panel:
-    """The level map; or, where all blocks have one level and their sensitivity alone moves bits, the bits."""
+    """The level map; or, where all blocks have one level, the bits that each takes all the same."""
     low, high = encoded.levels.min(), encoded.levels.max()
     if low == high:
-        caption = f"all blocks have level {low}; sensitivity moves the bits"
+        caption = f"all at level {low}: by what blocks hold, and how sensitive they are"
         return Panel(bits_image(encoded), "Bits of each block", caption, ColourBar("few", "many", "viridis"))
     caption = f"levels {low} to {high} of the accelir file"
     return Panel(level_map_image(encoded), "Level of each block", caption, ColourBar("coarse", "fine", "viridis"))

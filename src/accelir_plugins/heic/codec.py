@@ -79,7 +79,7 @@ class HeicCodec(PlanarCodec):
         """
         missing = self._missing()
         if missing is not None:
-            said = f"{missing}; until then a HEIC is a grid of tiles, which is larger."
+            said = f"{missing}; until then a HEIC is a grid of tiles, which is worse at its size."
             warnings.warn(said, TilesWarning, stacklevel=2)
         if self._in_tiles():
             _pillow_heif()
@@ -147,5 +147,6 @@ def _pillow_heif() -> ModuleType:
     try:
         import pillow_heif
     except ImportError as error:
-        raise MissingDependencyError(f"HEIC is read with pillow-heif, which is not installed: {_HINT}") from error
+        said = f"HEIC is read, and written as tiles, with pillow-heif, which is not installed: {_HINT}"
+        raise MissingDependencyError(said) from error
     return pillow_heif
