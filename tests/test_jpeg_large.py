@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from accelir.metadata import Metadata
 from accelir.threads import LIMIT
 from accelir_plugins.jpeg import JpegCodec
 from accelir_plugins.jpeg.codec import JpegPrepared
+from accelir_plugins.jpeg.entropy import count_symbols
+from accelir_plugins.jpeg.quantise import round_all
 from accelir_plugins.jpeg.sample import ENOUGH, take_sample
 
 NETWORK = "edsr-x4-f16"
@@ -133,3 +136,20 @@ def test_large_files_hold_the_pixels_whatever_the_process(large, options):
     files = [JpegCodec(process=process, **options).encode(tall, 13).data for process in ("baseline", "progressive")]
     first, second = (JpegCodec().decode(data) for data in files)
     assert np.array_equal(first, second)
+
+
+def test_a_sample_has_as_many_dc_bits_as_the_image(prepared) -> None:
+    """Though each of its runs begins far from where the one before ended."""
+    sample = take_sample(prepared.coefficients, prepared.weights, prepared.form)
+    tables = np.full((2, 64), 40, np.int64)
+    bits = {}
+    for name, coefficients, form in (
+        ("image", prepared.coefficients, prepared.form),
+        ("sample", sample.coefficients, sample.form),
+        ("joints", sample.coefficients, replace(sample.form, run=0)),
+    ):
+        (luma, chroma), _ = count_symbols(round_all(coefficients, tables, form), form)
+        # What is told of the differences is their sizes, in as many bits.
+        bits[name] = np.array([(counts * np.arange(256)).sum() / counts.sum() for counts in (luma, chroma)])
+    assert np.abs(bits["sample"] / bits["image"] - 1).max() < 0.04
+    assert (bits["joints"] > bits["sample"]).all()

@@ -7,7 +7,7 @@ from scipy.fft import dctn
 from accelir.testing.pictures import picture
 from accelir_plugins.planar.needs import FARTHEST, Needs, project
 from accelir_plugins.planar.planes import emphasised, to_planes
-from accelir_plugins.ycbcr import TO_RGB, block_dct, doubled, halved_transpose
+from accelir_plugins.ycbcr import TO_RGB, block_dct, doubled, doubled_rows, halved_transpose
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -31,6 +31,33 @@ def test_doubling_is_pillow_like_in_the_middle_and_repeats_edges():
     # By hand: 3/4 of the nearer, 1/4 of the farther.
     row = doubled(np.array([[0, 16, 64]], np.float32), 1, 6)
     assert row.tolist() == [[0, 4, 12, 28, 52, 64]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (9, 16), (10, 15), (33, 47)])
+def test_doubling_is_that_of_rows_both_ways(size):
+    height, width = size
+    plane = noise(-(-height // 2), -(-width // 2))
+    both = doubled_rows(doubled_rows(plane, height).T, width).T
+    assert np.allclose(doubled(plane, height, width), both, atol=1e-6)
+    for wrong in ((height + 2, width), (height, width + 2), (max(height - 2, 0), width)):
+        with pytest.raises(ValueError, match="is half of no picture"):
+            doubled(plane, *wrong)
+
+
+@pytest.mark.parametrize("share", [0.2, -0.5])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 5, 3), (6, 9), (300, 20, 3)])
+def test_emphasis_is_a_sum_of_differences(shape, share):
+    """Over bands of rows, channel by channel."""
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    wanted = image.astype(np.float64)
+    for axis in (0, 1):
+        at = np.arange(shape[axis])
+        for distance in (1, 3):
+            weight = -share / (np.pi * distance) ** 2
+            for moved in (np.maximum(at - distance, 0), np.minimum(at + distance, shape[axis] - 1)):
+                wanted += weight * (image.take(moved, axis=axis).astype(float) - image)
+    made = emphasised(np.asfortranarray(image), share)
+    assert np.abs(made - np.clip(wanted, 0, 255)).max() < 0.51
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 8), (24, 31)])

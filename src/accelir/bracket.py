@@ -10,7 +10,10 @@ MARGIN = 0.0015
 """How far below the wanted size, in logarithm, the search aims, for a file must not exceed it."""
 
 CLOSED = 0.002
-"""Width of a bracket, as a logarithm of sizes, in which nothing better is expected."""
+"""How far apart, in logarithm, sizes are on both sides where nothing better is left."""
+
+NARROW = 0.0002
+"""The same of what the width of the bracket is expected to change."""
 
 PLATEAU = 1.0
 """How far the same size again, as a logarithm of what was expected to change, tells that there is no other."""
@@ -29,7 +32,7 @@ LEAST_SHARE = 0.1
 
 
 class Bracket:
-    """The nearest positions below and above the wanted size, each with its gap.
+    """The last positions below and above the wanted size, each with its gap.
 
     Args:
         ends: Positions beyond which there is nothing to look for.
@@ -76,7 +79,7 @@ class Bracket:
 
     def _inwards(self, low: tuple[float, float], high: tuple[float, float], slope: float) -> float:
         width = high[0] - low[0]
-        if abs(width) * slope < CLOSED:
+        if high[1] - low[1] < CLOSED or abs(width) * slope < NARROW:
             self.closed = True
         below, above = low[1] + MARGIN, high[1] + MARGIN
         # Secants creep where one side stays: it counts half each time (the Illinois method), and then they are halved.

@@ -223,9 +223,8 @@ def profile(
         net, coder = registry.network(network, task=task), _codec(codec, settings)
         asked: dict[str, Any] = {} if seed is None else {"seed": seed}
         if options_of is not None:
-            from accelir.profiling import Profile
-
-            asked["options_of"] = Profile.load(options_of)
+            _protect(options_of, output)
+            asked["options_of"] = options_of
         maker = registry.profiler(profiler, **asked)
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with progress() as tell:

@@ -57,10 +57,7 @@ class Metadata:
                 gray for colour) does not describe them and is dropped.
         """
         icc = picture.info.get("icc_profile") or b""
-        if icc and icc[16:20] != (b"RGB " if colour else b"GRAY"):
-            space, used = icc[16:20].decode("latin-1").strip(), "RGB" if colour else "gray"
-            said = f"The picture's colour profile is of {space}, its pixels are taken as {used}: it is left out."
-            warnings.warn(said, MetadataWarning, stacklevel=2)
+        if icc[16:20] != (b"RGB " if colour else b"GRAY"):
             icc = b""
         exif = picture.info.get("exif") or b""
         xmp = picture.info.get("xmp") or b""

@@ -57,7 +57,12 @@ def block_dct(plane: Plane) -> npt.NDArray[np.float32]:
 
 
 def doubled(plane: Plane, height: int, width: int) -> Plane:
-    """A plane of half the side by the triangle filter, both ways, edges repeated, cropped to a size."""
+    """A plane of half the side by the triangle filter, both ways, edges repeated, cropped to a size.
+
+    The size is twice that of the plane, or one less.
+    """
+    if (-(-height // 2), -(-width // 2)) != plane.shape:
+        raise ValueError(f"A plane of {plane.shape} is half of no picture of {(height, width)}.")
     result = np.empty((height, width), np.float32)
     _double(np.ascontiguousarray(plane, np.float32), result)
     return result

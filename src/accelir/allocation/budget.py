@@ -172,24 +172,38 @@ def _along_levels(codec: Codec, prepared: Prepared, estimate: Estimate, first: f
     Returns:
         The smallest size found.
     """
-    finest = len(codec.levels) - 1
+    finest, floor = len(codec.levels) - 1, -float(len(codec.levels))
     # Blocks that are needed less are coarser than the level, and have finer ones left beyond the last.
-    bracket = Bracket((-float(len(codec.levels)), finest + BEYOND_FINEST))
+    bracket = Bracket((floor, finest + BEYOND_FINEST))
     sizes = np.log(np.maximum(estimate.curves.size[estimate.groups].sum(axis=(0, 1), dtype=np.float64), 1.0))
-    position, smallest = first, 0
-    for count in range(WRITES):
+    known: dict[float, float] = {}
+
+    def write(position: float) -> float:
         level = min(max(round(position), 0), finest)
-        written = prepared.write(level, position - level)
-        gap = files.keep(written)
-        smallest = min(smallest, len(written.data)) if count else len(written.data)
+        known[position] = files.keep(prepared.write(level, position - level))
+        return known[position]
+
+    position = first
+    for count in range(WRITES):
+        gap = write(position)
         following = bracket.add(position, gap, slope=codec.trim_slope)
         if files.enough or bracket.closed:
             break
         if count == 0:
-            foretold = float(np.interp(sizes[level] - gap - MARGIN, sizes, np.arange(finest + 1)))
+            foretold = float(np.interp(sizes[round(first)] - gap - MARGIN, sizes, np.arange(finest + 1)))
             following = foretold if (foretold - position) * (following - position) > 0 else following
         position = following
-    return smallest
+    if not files.filled and floor not in known:
+        # All of them were too large: what is left lies between the coarsest file and the smallest of these.
+        smallest = min(known, key=lambda at: known[at])
+        bracket = Bracket()
+        bracket.add(smallest, known[smallest], slope=codec.trim_slope)
+        position = bracket.add(floor, write(floor), slope=codec.trim_slope)
+        for _ in range(WRITES // 2 if files.filled else 0):
+            if files.filled >= codec.fill or bracket.closed or position in known:
+                break
+            position = bracket.add(position, write(position), slope=codec.trim_slope)
+    return round(files.budget * float(np.exp(min(known.values()))))
 
 
 def _by_allocation(
@@ -217,7 +231,7 @@ def _by_allocation(
         The smallest size found, where no file fits.
     """
     finest = len(codec.levels) - 1
-    bracket = Bracket()
+    bracket, proposals = Bracket(), {levels.tobytes()}
     most = COARSE_WRITES if codec.fine_control else WRITES
     for count in range(1, most + 1):
         gap = files.gap(prepared.size(levels)) if foresees else files.keep(prepared.write(levels))
@@ -229,18 +243,17 @@ def _by_allocation(
         if not codec.fine_control and files.best is not None and files.best.levels.min() == finest:
             break
         proposed = propose(round(float(np.exp(min(log_bits, 40.0)))))
-        if np.array_equal(proposed, levels):
+        if proposed.tobytes() in proposals:
             break
+        proposals.add(proposed.tobytes())
         levels = proposed
     if foresees:
-        _trim_with_foresight(prepared, levels, gap, codec.trim_slope, files)
+        written = _trim_with_foresight(prepared, levels, gap, codec.trim_slope, files)
+        if files.filled < codec.fill:
+            # What is foreseen does not lead on: by files alone.
+            _trim(codec, prepared, levels, written, files, most=WRITES // 2)
     elif codec.fine_control:
-        bracket = Bracket()
-        trim = bracket.add(0.0, gap, slope=codec.trim_slope)
-        for _ in range(WRITES - COARSE_WRITES):
-            if files.enough or bracket.closed:
-                break
-            trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
+        _trim(codec, prepared, levels, {0.0: gap}, files, most=WRITES - COARSE_WRITES)
     if files.filled:
         return 0
     # Next to nothing is left to save: look between the coarsest file that can be written and the coarsest level.
@@ -255,7 +268,31 @@ def _by_allocation(
     return len(coarsest.data)
 
 
-def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope: float, files: _Files) -> None:
+def _trim(
+    codec: Codec, prepared: Prepared, levels: LevelMap, known: dict[float, float], files: _Files, *, most: int
+) -> None:
+    """Write files of the same levels with other trims.
+
+    Args:
+        codec: As for `fit_budget`.
+        prepared: Writes.
+        levels: For all files.
+        known: By trim, the logarithms of sizes over the budget, at least one.
+        files: Keeps what is written.
+        most: How many.
+    """
+    bracket, trim = Bracket(), 0.0
+    for at in sorted(known, key=lambda at: -abs(known[at])):
+        trim = bracket.add(at, known[at], slope=codec.trim_slope)
+    for _ in range(most):
+        if files.enough or bracket.closed:
+            break
+        trim = bracket.add(trim, files.keep(prepared.write(levels, trim)), slope=codec.trim_slope)
+
+
+def _trim_with_foresight(
+    prepared: Prepared, levels: LevelMap, gap: float, slope: float, files: _Files
+) -> dict[float, float]:
     """Write where the foreseen size, corrected by what the file before was off, meets the budget.
 
     Args:
@@ -264,6 +301,9 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
         gap: Logarithm of the size over the budget that is foreseen for them without trim.
         slope: About how it moves with the trim.
         files: Keeps what is written.
+
+    Returns:
+        Of each file that was written, the logarithm of its size over the budget, by trim.
     """
     foreseen, written = {0.0: gap}, dict[float, float]()
     correction = 0.0
@@ -285,6 +325,7 @@ def _trim_with_foresight(prepared: Prepared, levels: LevelMap, gap: float, slope
         if files.enough:
             break
         correction = written[nearest] - foreseen[nearest]
+    return written
 
 
 class _Files:

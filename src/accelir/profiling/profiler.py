@@ -79,8 +79,8 @@ class StandardProfiler(Profiler):
         curve_crops: How many of the crops get their curves measured.
         tuning_crops: How many of the crops the codec's options are compared on; 0 keeps its first tuning, for gray as
             for colour.
-        options_of: A profile of the same codec whose options are taken instead of compared: networks of one family
-            want much the same.
+        options_of: A profile of the same codec, or its file, whose options are taken instead of compared: networks of
+            one family want much the same.
         predictor_steps: Optimiser steps of the predictor.
         trust: How far the groups' measured slopes may differ where sensitivity already allocates (see `harmonise`).
             On Kodak24 with dncnn-s25-f16, trust 1 restored 0.1 dB worse than 0, so 0 is the default.
@@ -97,7 +97,7 @@ class StandardProfiler(Profiler):
         probes: int = 4,
         curve_crops: int = 24,
         tuning_crops: int = 12,
-        options_of: Profile | None = None,
+        options_of: Profile | str | Path | None = None,
         predictor_steps: int = 1500,
         trust: float = 0.0,
         seed: int = 0,
@@ -113,7 +113,7 @@ class StandardProfiler(Profiler):
         self.probes = probes
         self.curve_crops = curve_crops
         self.tuning_crops = tuning_crops
-        self.options_of = options_of
+        self.options_of = Profile.load(options_of) if isinstance(options_of, str | Path) else options_of
         self.predictor_steps = predictor_steps
         self.trust = trust
         self.seed = seed

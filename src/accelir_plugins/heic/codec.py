@@ -79,6 +79,7 @@ class HeicCodec(PlanarCodec):
         """
         missing = self._missing()
         if missing is not None:
+            _pillow_heif()
             said = f"{missing}; until then a HEIC is a grid of tiles, which is worse at its size."
             warnings.warn(said, TilesWarning, stacklevel=2)
         if self._in_tiles():

@@ -29,6 +29,7 @@ __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
 _LARGEST_SIDE = 65500
 _COARSEST_STEP = 96.0
 _LEVELS_PER_OCTAVE = 4
+_FARTHEST_TRIM = 128.0
 # How much coarser than the finest step of the map the file's table may be: a block can be made coarser than its table
 # at little loss, but not finer.
 _TABLE_OVER_FINEST = 2**0.5
@@ -270,7 +271,7 @@ class JpegPrepared(Prepared):
         block_bits = np.add.reduceat(bits.reshape(form.rows, -1), np.arange(0, form.rows, form.stacked), axis=0)
         return Encoded(
             data=data,
-            levels=level_map,
+            levels=np.clip(np.rint(level_map + _within(trim)), 0, len(self._codec.levels) - 1).astype(np.int32),
             block=form.block,
             width=width,
             height=height,
@@ -351,6 +352,7 @@ class JpegPrepared(Prepared):
         """The tables of the file, and the lambda of each unit: 0 for all, or for none."""
         if not np.isfinite(trim):
             raise CodecError(f"trim is a finite number of levels; got {trim}.")
+        trim = _within(trim)
         options = self._codec.options
         level_map = np.repeat(level_map, self.form.stacked, axis=0)[: self.form.rows]
         log_steps = np.log2(_COARSEST_STEP) - (level_map.ravel() + trim) / _LEVELS_PER_OCTAVE
@@ -370,6 +372,11 @@ class JpegPrepared(Prepared):
         rdo = self._rdo * (_FALLOFF_STEP / table_step) ** self._rdo_falloff
         lagrangians = rdo * np.minimum(steps, table_step) ** 2 + max(rdo, _SLOPE) * coarser
         return tables, np.maximum(lagrangians, _LEAST_LAGRANGIAN) if lagrangians.any() else lagrangians
+
+
+def _within(trim: float) -> float:
+    """A trim far beyond the coarsest and the finest tables, so that numbers keep in range."""
+    return min(max(trim, -_FARTHEST_TRIM), _FARTHEST_TRIM)
 
 
 def _check_size(image: ImageArray) -> None:

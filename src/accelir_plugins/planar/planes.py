@@ -116,7 +116,7 @@ def emphasised(image: ImageArray, share: float) -> ImageArray:
     reach = max(_HIGH_PASS)
     around = [(reach, reach), (reach, reach), (0, 0)][: image.ndim]
     padded = np.pad(image, around, mode="edge").reshape(len(image) + 2 * reach, -1)
-    result = np.empty_like(image)
+    result = np.empty(image.shape, np.uint8)
     lines = result.reshape(len(image), -1)
     distances = np.array(list(_HIGH_PASS))
     weights = np.array([share / 2 * tap for tap in _HIGH_PASS.values()], np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from accelir.codec import CodecOptions
 from accelir.image import ImageArray
-from accelir.metadata import Metadata, MetadataWarning
+from accelir.metadata import Metadata
 from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions
 from accelir_plugins.planar.needs import Needs, Steps
 from accelir_plugins.planar.planes import Planes, Range
@@ -135,11 +134,6 @@ class WebpCodec(PlanarCodec):
     def embed(self, data: bytes, metadata: Metadata) -> bytes:
         """Colour profile, EXIF and XMP in chunks of their own; a profile of gray does not fit the RGB that is read."""
         if metadata.icc[16:20] == b"GRAY":
-            warnings.warn(
-                "WebP holds no colour profile of gray, for others read it as RGB: it is left out.",
-                MetadataWarning,
-                stacklevel=2,
-            )
             metadata = replace(metadata, icc=b"")
         return container.embed(data, metadata) if metadata else data
 
