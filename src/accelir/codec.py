@@ -37,7 +37,7 @@ class Encoded:
 
     Attributes:
         data: The bytes of the file.
-        levels: int32 (rows, cols): the level really written for each block.
+        levels: int32 (rows, cols): the level really written for each block, the nearest one with its trim.
         block: Side of a block in pixels.
         width: Of the image in pixels.
         height: Of the image in pixels.
