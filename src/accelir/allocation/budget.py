@@ -42,6 +42,9 @@ FORESEEN = 0.001
 BEYOND_FINEST = 6
 """Levels beyond the finest up to which the fine control still makes blocks finer."""
 
+SAFE = 0.02
+"""How much less, in logarithm, is aimed at where a file has to fit."""
+
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
 
@@ -192,6 +195,9 @@ def _along_levels(codec: Codec, prepared: Prepared, estimate: Estimate, first: f
         if count == 0:
             foretold = float(np.interp(sizes[round(first)] - gap - MARGIN, sizes, np.arange(finest + 1)))
             following = foretold if (foretold - position) * (following - position) > 0 else following
+        if count + 2 == codec.patience and not files.filled:
+            # The last file that patience allows is one that fits.
+            following -= SAFE / codec.trim_slope
         position = following
     if not files.filled and floor not in known:
         # All of them were too large: what is left lies between the coarsest file and the smallest of these.
