@@ -69,7 +69,7 @@ class Bracket:
         else:
             self.high = (position, gap)
         if self.low is None or self.high is None:
-            following = self._outwards(last, slope)
+            following = self._outwards(position, gap, last, slope)
         else:
             following = self._inwards(self.low, self.high, slope)
         following = min(max(following, self._ends[0]), self._ends[1])
@@ -88,9 +88,7 @@ class Bracket:
         share = 0.5 if self._same_side > ILLINOIS else -below / (above - below)
         return low[0] + width * min(max(share, LEAST_SHARE), 1 - LEAST_SHARE)
 
-    def _outwards(self, last: tuple[float, float] | None, slope: float) -> float:
-        assert self._last is not None
-        position, gap = self._last
+    def _outwards(self, position: float, gap: float, last: tuple[float, float] | None, slope: float) -> float:
         if last is not None and last[0] != position:
             # Near the end of what a codec can do, sizes move much less than they mostly do.
             found = (gap - last[1]) / (position - last[0])

@@ -215,17 +215,14 @@ def profile(
         raise typer.BadParameter(
             f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
         )
-    for picture in pictures:
-        _protect(picture, output)
+    for source in [*pictures, *([options_of] if options_of else [])]:
+        _protect(source, output)
     with plain_errors():
         from accelir import registry
 
         net, coder = registry.network(network, task=task), _codec(codec, settings)
-        asked: dict[str, Any] = {} if seed is None else {"seed": seed}
-        if options_of is not None:
-            _protect(options_of, output)
-            asked["options_of"] = options_of
-        maker = registry.profiler(profiler, **asked)
+        asked = {"seed": seed, "options_of": options_of}
+        maker = registry.profiler(profiler, **{name: value for name, value in asked.items() if value is not None})
         checkpoint = output.with_name(f"{output.name}.checkpoint")
         with progress() as tell:
             made = maker.fit(coder, net, pictures[:limit], progress=tell, checkpoint=checkpoint)
