@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-__all__ = ["Deconvolution", "Merge", "SlopedReLU", "bilinear_deconvolution", "bilinear_subpixel"]
+__all__ = [
+    "Deconvolution",
+    "Merge",
+    "SlopedReLU",
+    "as_typed",
+    "bilinear_deconvolution",
+    "bilinear_subpixel",
+]
+
+
+def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
+    """Compute in the types that tensors have, also where autocast would have it otherwise, on the device of ``x``."""
+    known = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if known else nullcontext()
 
 
 class Deconvolution(nn.ConvTranspose2d):
@@ -52,8 +65,7 @@ class SlopedReLU(nn.PReLU):
     """`torch.nn.PReLU` in the type of its slopes: in bfloat16 with channels last torch takes far longer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        known = torch.amp.is_autocast_available(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if known else nullcontext():
+        with as_typed(x):
             return nn.functional.prelu(x.to(self.weight.dtype), self.weight).to(x.dtype)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
+from accelir_plugins._layers import as_typed
 from accelir_plugins._weights import load_weights
 
 WINDOW = 8
@@ -49,11 +50,13 @@ class _WindowAttention(nn.Module):
         qkv = self.qkv(windows).reshape(batch, count, pixels, 3, HEADS, width // HEADS)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
         scores = (query * (width // HEADS) ** -0.5) @ key.transpose(-2, -1)
-        scores = scores + self.bias[self.offsets].permute(2, 0, 1)
+        bias = self.bias[self.offsets].permute(2, 0, 1).to(scores.dtype)
         if regions is not None:
             apart = regions[:, None, :, None] != regions[:, None, None, :]
-            scores = scores.masked_fill(apart, float("-inf"))
-        mixed = scores.softmax(dim=-1) @ value
+            bias = bias.masked_fill(apart, float("-inf"))
+        # Autocast would have the largest tensors of all in float32.
+        with as_typed(scores):
+            mixed = (scores + bias).softmax(dim=-1) @ value
         return self.project(mixed.transpose(2, 3).reshape(windows.shape))
 
 
