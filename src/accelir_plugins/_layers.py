@@ -16,6 +16,7 @@ __all__ = [
     "as_typed",
     "bilinear_deconvolution",
     "bilinear_subpixel",
+    "halves",
 ]
 
 
@@ -23,6 +24,17 @@ def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
     """Compute in the types that tensors have, also where autocast would have it otherwise, on the device of ``x``."""
     known = torch.amp.is_autocast_available(x.device.type)
     return torch.autocast(x.device.type, enabled=False) if known else nullcontext()
+
+
+def halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both halves of the channels, each compact: on slices of pixels a CPU takes up to five times as long.
+
+    Args:
+        x: (N, 2 * C, H, W).
+    """
+    form = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    first, second = (half.contiguous(memory_format=form) for half in x.chunk(2, dim=1))
+    return first, second
 
 
 class Deconvolution(nn.ConvTranspose2d):

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
+from accelir_plugins._layers import halves
 from accelir_plugins._weights import load_weights
 
 
@@ -23,13 +24,14 @@ class _LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        variance, mean = torch.var_mean(x.float(), dim=1, keepdim=True, unbiased=False)
-        return (x - mean) * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
+        # With channels last this moves nothing.
+        weight, bias = self.weight.flatten(), self.bias.flatten()
+        return functional.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, 1e-6).permute(0, 3, 1, 2)
 
 
 def _gate(x: torch.Tensor) -> torch.Tensor:
     """The paper's SimpleGate: one half of the channels times the other."""
-    first, second = x.chunk(2, dim=1)
+    first, second = halves(x)
     return first * second
 
 
