@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -228,6 +229,15 @@ class TestPlugins:
         found = json.loads(run("plugins", "--json").stdout)
         assert {"plugins", "codecs", "networks", "profiles"} <= found.keys()
         assert "jpeg" in [codec["name"] for codec in found["codecs"]]
+
+    def test_what_is_not_installed_is_named_with_the_way_to_install_it(self, monkeypatch):
+        found = importlib.util.find_spec
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pillow_heif" else found(name))
+        codecs = {codec["name"]: codec for codec in json.loads(run("plugins", "--json").stdout)["codecs"]}
+        assert codecs["heic"]["missing"] == ["pillow_heif"]
+        assert codecs["heic"]["install"] == "pip install 'accelir[heif]'"
+        assert not {"missing", "install"} & codecs["jpeg"].keys()
+        assert "pip install 'accelir[heif]'" in run("plugins").stdout
 
 
 class TestDemo:

@@ -298,12 +298,14 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(plugin: Any, tmp_
                 name="needy",
                 factory="needy_plugin_module:Codec",
                 summary="A codec",
+                requires=("json.decoder", "no_such_package_here.part", "json.no_such_part"),
                 install_hint="pip install no-such-package",
                 extensions=(".needy",),
                 signatures=(b"NEEDY",),
             )
         )
     )
+    assert accelir.codecs()["needy"].missing == ("no_such_package_here.part", "json.no_such_part")
     with pytest.raises(accelir.MissingDependencyError) as caught:
         accelir.codec("needy")
     assert "Codec 'needy'" in str(caught.value)

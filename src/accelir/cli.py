@@ -388,9 +388,11 @@ def _picture_format(target: Path) -> str:
 
 
 def _summaries(specs: Any) -> list[dict[str, Any]]:
-    fields = ("family", "width", "task", "extensions", "summary")
+    fields = ("family", "width", "task", "extensions", "summary", "missing")
     return [
-        {"name": name} | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
+        {"name": name}
+        | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
+        | ({"install": spec.install_hint} if spec.missing and spec.install_hint else {})
         for name, spec in sorted(specs.items(), key=lambda item: natural(item[0]))
     ]
 

@@ -5,6 +5,7 @@ A spec names its factory as ``"package.module:Class"``, so that finding plugins 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -35,8 +36,9 @@ class Spec(BaseModel):
         name: Unique among its kind: lower-case letters, digits and ``. + _ -``.
         factory: ``"package.module:Class"``, or a function; called with ``options`` as keyword arguments.
         summary: One line for listings.
-        install_hint: The command that brings what the factory imports, for example
-            ``"pip install 'accelir-avif[encoder]'"``.
+        requires: Modules that must be there for it to work and that its package does not bring by itself, for
+            example ``"pillow_heif"``: listings say which are missing.
+        install_hint: The command that brings them, for example ``"pip install 'accelir-avif[encoder]'"``.
         options: Keyword arguments of the factory, read-only.
     """
 
@@ -45,10 +47,23 @@ class Spec(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.+_-]*$")
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
     summary: str = Field(min_length=1)
+    requires: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
     install_hint: str = ""
     options: Annotated[
         Mapping[str, Any], AfterValidator(lambda given: MappingProxyType(dict(given))), PlainSerializer(dict)
     ] = Field(default_factory=dict, validate_default=True)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those of ``requires`` that are not installed; none is imported, but the packages around them."""
+        return tuple(module for module in self.requires if not _is_installed(module))
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class CodecSpec(Spec):

@@ -68,6 +68,7 @@ def accelir_codecs() -> list[CodecSpec]:
             name="heic",
             factory=f"{PACKAGE}.heic:HeicCodec",
             summary="HEIC, a quantiser for each block",
+            requires=("pillow_heif",),
             install_hint="pip install 'accelir[heif]'",
             extensions=(".heic", ".heif"),
             signatures=(b"????ftypheic", b"????ftypheix"),
@@ -76,6 +77,7 @@ def accelir_codecs() -> list[CodecSpec]:
             name="avif",
             factory=f"{PACKAGE}.avif:AvifCodec",
             summary="AVIF, a quantiser for each superblock",
+            requires=("PIL._avif",),
             install_hint="pip install 'accelir[avif]'",
             extensions=(".avif",),
             signatures=(b"????ftypavif",),
@@ -110,6 +112,7 @@ def accelir_network_files() -> list[NetworkFileSpec]:
             factory=f"{PACKAGE}.onnx_network:load",
             summary="ONNX, run by onnxruntime",
             extensions=(".onnx",),
+            requires=("onnxruntime",),
             install_hint="pip install 'accelir[onnx]'",
         ),
         NetworkFileSpec(
@@ -117,6 +120,7 @@ def accelir_network_files() -> list[NetworkFileSpec]:
             factory=f"{PACKAGE}.spandrel_adapter:load",
             summary="Checkpoints of the architectures that spandrel knows",
             extensions=(".pth", ".pt", ".ckpt", ".safetensors"),
+            requires=("spandrel",),
             install_hint="pip install 'accelir[spandrel]'",
         ),
     ]
