@@ -237,16 +237,14 @@ def _flops_row(codec: str, task: str, found: dict[str, Any]) -> str:
 
 def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
     rows = []
-    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
-        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
-        plain = [row["gain_over_plain_mse"]["profile"] for row in mine]
+    for (network, bench_set), mine in _by(found, "network", "set"):
         cells = [
             TASKS[task],
             _named(found, network),
             bench_set,
-            *(" / ".join(f"{row['gain_over_peers'][peer]['mean']:+.2f}" for row in mine) for peer in OTHERS[1:]),
+            *_means(mine, "gain_over_peers", OTHERS[1:]),
             _percent([row["gain_over_best_peer"]["share_better"] for row in mine]),
-            " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in plain),
+            _intervals([row["gain_over_plain_mse"]["profile"] for row in mine]),
         ]
         rows.append(_row(cells))
     return rows
@@ -254,8 +252,7 @@ def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
 
 def _similarity_rows(task: str, found: dict[str, Any]) -> list[str]:
     rows = []
-    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
-        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+    for (network, bench_set), mine in _by(found, "network", "set"):
         gains = [
             " / ".join(f"{1000 * row['ssim_gain_over_peers'][peer]['mean']:+.1f}" for row in mine) for peer in OTHERS
         ]
@@ -265,14 +262,13 @@ def _similarity_rows(task: str, found: dict[str, Any]) -> list[str]:
 
 def _guided_peer_rows(task: str, found: dict[str, Any]) -> list[str]:
     rows = []
-    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
-        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+    for (network, bench_set), mine in _by(found, "network", "set"):
         cells = [
             TASKS[task],
             _named(found, network),
             f"{bench_set} ({mine[0]['guided_gain_over_best_peer']['count']})",
             str(found["settings"]["guided"]),
-            *(" / ".join(f"{row['guided_gain_over_peers'][peer]['mean']:+.2f}" for row in mine) for peer in OTHERS),
+            *_means(mine, "guided_gain_over_peers", OTHERS),
             _percent([row["guided_gain_over_best_peer"]["share_better"] for row in mine]),
         ]
         rows.append(_row(cells))
@@ -281,22 +277,17 @@ def _guided_peer_rows(task: str, found: dict[str, Any]) -> list[str]:
 
 def _control_rows(task: str, found: dict[str, Any]) -> list[str]:
     rows = []
-    for network, bench_set in dict.fromkeys((row["network"], row["set"]) for row in found["summary"]):
-        mine = [row for row in found["summary"] if (row["network"], row["set"]) == (network, bench_set)]
+    for (network, bench_set), mine in _by(found, "network", "set"):
         cells = [TASKS[task], _named(found, network), bench_set]
         for control in ("gain_over_plain_mse", "gain_over_own_options"):
-            gains = [row[control]["profile"] for row in mine]
-            cells.append(
-                " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in gains)
-            )
+            cells.append(_intervals([row[control]["profile"] for row in mine]))
         rows.append(_row(cells))
     return rows
 
 
 def _guided_rows(found: dict[str, Any]) -> list[str]:
     rows = []
-    for arm, network in dict.fromkeys((row["for"], row["network"]) for row in found["summary"]):
-        mine = [row for row in found["summary"] if (row["for"], row["network"]) == (arm, network)]
+    for (arm, network), mine in _by(found, "for", "network"):
         guides = [f"{network.rpartition('-f')[0]}-f{width}" for width in arm.split(",")]
         cells = [
             TASKS[mine[0]["task"]],
@@ -343,6 +334,22 @@ def _profile(codec: str, network: str) -> str:
 @functools.cache
 def _fingerprint(network: str) -> str:
     return accelir.network(network).fingerprint()
+
+
+def _by(found: dict[str, Any], *keys: str) -> list[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+    """The rows of a summary that have these alike, in the order in which the first of them stands."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in found["summary"]:
+        alike.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return list(alike.items())
+
+
+def _means(rows: list[dict[str, Any]], gain: str, peers: Iterable[str]) -> list[str]:
+    return [" / ".join(f"{row[gain][peer]['mean']:+.2f}" for row in rows) for peer in peers]
+
+
+def _intervals(gains: list[dict[str, float]]) -> str:
+    return " / ".join(f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})" for gain in gains)
 
 
 def _percent(shares: list[float]) -> str:
