@@ -67,7 +67,7 @@ def main() -> None:
             further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if options.again else {}
             source = ShakePairs(sharp, blur, family.task, **further)
             features, channels = family.coarsest
-            auxiliary = KernelNaming(features, channels * job.width, source)
+            auxiliary = KernelNaming(features, channels * job.width, len(blur))
         torch.manual_seed(job.recipe.seed)
         module = family.build(job.width)
         if options.again:

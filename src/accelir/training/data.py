@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from PIL import Image
 
 from accelir.tasks import Deblur, Denoise, Task
 
-__all__ = ["Pairs", "Source", "compress_randomly", "make_pairs", "photographs"]
+__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "make_pairs", "photographs"]
 
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
@@ -29,11 +29,25 @@ _DCT = np.array(
 _FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
 
 
+class Batch(NamedTuple):
+    """What one step trains on.
+
+    Attributes:
+        inputs: uint8 (count, patch, patch, 3).
+        references: uint8 (count, patch * scale, patch * scale, 3).
+        labels: int64 (count,): what an `accelir.training.recipe.Auxiliary` asks after; None where it is not known.
+    """
+
+    inputs: Array
+    references: Array
+    labels: npt.NDArray[np.int64] | None = None
+
+
 class Source(Protocol):
     """Where a training gets its batches."""
 
-    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
-        """Inputs uint8 (count, patch, patch, 3) and references uint8 (count, patch * scale, patch * scale, 3).
+    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
+        """Draw a batch. Several threads may ask at once.
 
         Args:
             rng: Source of all randomness.
@@ -55,7 +69,7 @@ class Pairs:
     inputs: Array
     references: Array
 
-    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
+    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Random crops, turned and mirrored at random."""
         number, side = self.inputs.shape[:2]
         scale = self.references.shape[1] // side
@@ -69,7 +83,7 @@ class Pairs:
             image, reference = np.rot90(image, turns), np.rot90(reference, turns)
             inputs[row] = image[:, ::-1] if mirror else image
             references[row] = reference[:, ::-1] if mirror else reference
-        return inputs, references
+        return Batch(inputs, references)
 
 
 def photographs(folder: str | Path) -> list[Path]:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.network import channels_last, fast_dtype
-from accelir.training.data import Source
+from accelir.threads import processors
+from accelir.training.data import Batch, Source
 from accelir.training.muon import Optimiser
 from accelir.training.team import Team
 
@@ -40,7 +44,7 @@ class Auxiliary(nn.Module, ABC):
         """Look at ``module`` during a step."""
 
     @abstractmethod
-    def loss(self) -> torch.Tensor:
+    def loss(self, batch: Batch) -> torch.Tensor:
         """Of the step that is being looked at."""
 
 
@@ -81,6 +85,7 @@ def train(
     report: Report | None = None,
     report_every: int = 100,
     auxiliary: Auxiliary | None = None,
+    drawers: int | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
 
@@ -96,6 +101,8 @@ def train(
         keep_checkpoint: Write it at the end instead, for the caller to remove once the weights are safe.
         report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
+        drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
+            By default one on a CPU, and else one for each processor. The batches are the same.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
@@ -124,15 +131,15 @@ def train(
             start = int(state["step"])
             torch.set_rng_state(state["random"].cpu())
     running = 0.0
-    for step in range(start, recipe.steps):
-        rng = np.random.default_rng([recipe.seed, step, *team.rank_among_several])
-        drawn = pairs.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
-        inputs, references = (_tensor(part, device) for part in drawn)
+    if drawers is None:
+        drawers = 1 if place.type == "cpu" else processors()
+    for step, batch in _drawn(pairs, recipe, start, team.rank_among_several, drawers):
+        inputs, references = (_tensor(part, device) for part in (batch.inputs, batch.references))
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
         with watching, torch.autocast(place.type, torch.bfloat16, enabled=fast):
             loss = _loss(module, inputs, references, recipe.loss)
             if auxiliary is not None:
-                loss = loss + auxiliary.loss()
+                loss = loss + auxiliary.loss(batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         team.average_gradients(parameters)
@@ -203,6 +210,31 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
                 into[outputs, _others(inputs, into.shape[1])] *= noise
                 into[outputs, inputs] = weights
     return wide
+
+
+def _drawn(
+    source: Source, recipe: Recipe, start: int, rank: Sequence[int], threads: int
+) -> Iterator[tuple[int, Batch]]:
+    """Each step with its batch; that of a step is the same whatever was drawn before, and by whom."""
+
+    def draw(step: int) -> Batch:
+        rng = np.random.default_rng([recipe.seed, step, *rank])
+        return source.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
+
+    steps = range(start, recipe.steps)
+    if not threads:
+        yield from ((step, draw(step)) for step in steps)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        ahead = iter(steps)
+        waiting = deque(pool.submit(draw, step) for step in islice(ahead, threads + 1))
+        for step in steps:
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(draw, later) for later in islice(ahead, 1))
+            yield step, batch
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _places(narrow: int, wide: int, blocks: int) -> torch.Tensor:

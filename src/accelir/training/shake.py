@@ -20,7 +20,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, camera_shake_kernel
-from accelir.training.data import Compressor, compress_randomly
+from accelir.training.data import Batch, Compressor, compress_randomly
 from accelir.training.recipe import Auxiliary
 
 __all__ = ["KernelNaming", "ShakePairs"]
@@ -46,9 +46,6 @@ class ShakePairs:
         lights: Share of the references that carry point lights at first.
         opening: Share of the training after which compressed inputs and unseen trajectories join.
         compressed: Share of the inputs that are compressed from there on.
-
-    Attributes:
-        labels: int64 (count,): the kernel of each input of the last batch, -1 for a trajectory.
     """
 
     margin = 24
@@ -79,15 +76,21 @@ class ShakePairs:
         self.lights = lights
         self.opening = opening
         self.compressed = compressed
-        self.labels = np.zeros(0, np.int64)
 
-    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> tuple[Array, Array]:
-        """``count`` inputs and references, uint8 (count, patch, patch, 3); ``patch`` a multiple of 16."""
+    def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
+        """Inputs and references, and as labels the kernel of each input, -1 for a trajectory.
+
+        Args:
+            rng: Source of all randomness.
+            count: Inputs.
+            patch: Their side, a multiple of 16.
+            progress: Share of the training that is done, 0 to 1.
+        """
         opened = progress >= self.opening
         lights = self.lights * min(1.0, (1 - progress) / (1 - self.opening)) if self.opening < 1 else self.lights
         inputs = np.empty((count, patch, patch, 3), np.uint8)
         references = np.empty_like(inputs)
-        self.labels = np.empty(count, np.int64)
+        labels = np.empty(count, np.int64)
         outer = patch + 2 * self.margin
         inner = slice(self.margin, self.margin + patch)
         for row in range(count):
@@ -104,8 +107,8 @@ class ShakePairs:
             image = np.ascontiguousarray(self.task.degrade_with(reference, kernel, rng)[inner, inner])
             inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < self.compressed else image
             references[row] = reference[inner, inner]
-            self.labels[row] = label
-        return inputs, references
+            labels[row] = label
+        return Batch(inputs, references, labels)
 
 
 class KernelNaming(Auxiliary):
@@ -114,16 +117,15 @@ class KernelNaming(Auxiliary):
     Args:
         features: Name of the submodule whose output is asked, float (N, channels, h, w).
         channels: Of that output.
-        source: Knows the answers.
+        kernels: How many there are.
         weight: Of the cross entropy in the loss.
     """
 
-    def __init__(self, features: str, channels: int, source: ShakePairs, *, weight: float = 0.1) -> None:
+    def __init__(self, features: str, channels: int, kernels: int, *, weight: float = 0.1) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, len(source.kernels)))
+        self.head = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, kernels))
         self.features = features
         self.weight = weight
-        self._source = source
         self._seen: torch.Tensor | None = None
 
     @contextmanager
@@ -139,11 +141,13 @@ class KernelNaming(Auxiliary):
     def _look(self, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         self._seen = output if torch.is_grad_enabled() else None
 
-    def loss(self) -> torch.Tensor:
-        """The weighted cross entropy over the last batch; unnamed trajectories count as right."""
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """The weighted cross entropy; unnamed trajectories count as right."""
         if self._seen is None:
             raise InvalidInputError("The features that KernelNaming asks took no part in the last step.")
-        labels = torch.from_numpy(self._source.labels).to(self._seen.device)
+        if batch.labels is None:
+            raise InvalidInputError("KernelNaming needs batches that say which kernel blurred them, as of ShakePairs.")
+        labels = torch.from_numpy(batch.labels).to(self._seen.device)
         scores = self.head(self._seen.float().mean(dim=(2, 3)))
         each = nn.functional.cross_entropy(scores, labels, reduction="sum", ignore_index=UNNAMED)
         self._seen = None
