@@ -117,10 +117,15 @@ def kernels(folder: Path) -> list[np.ndarray]:
 
 
 def family(name: str, wanted: list[str] | None) -> list[IRNetwork]:
-    """The installed networks of a family, narrowest first."""
-    specs = sorted((spec.width, key) for key, spec in accelir.networks().items() if spec.family == name)
-    chosen = [key for _, key in specs if not wanted or key in wanted]
-    return [accelir.network(key) for key in chosen]
+    """The installed networks of a family, or those wanted that have its task, narrowest first."""
+    specs = accelir.networks()
+    task = next(spec.task for spec in specs.values() if spec.family == name)
+    chosen = [
+        (spec.width, key)
+        for key, spec in specs.items()
+        if spec.task == task and (key in wanted if wanted else spec.family == name)
+    ]
+    return [accelir.network(key) for _, key in sorted(chosen)]
 
 
 def fingerprints(members: Iterable[IRNetwork], codec: str = "jpeg") -> dict[str, dict[str, str]]:
