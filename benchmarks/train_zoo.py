@@ -23,6 +23,7 @@ from zoo_scores import WEIGHTS, scores
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
+from accelir.threads import processors
 from accelir.training.data import Pairs, Source, make_pairs, photographs
 from accelir.training.recipe import grow, train
 from accelir.training.shake import KernelNaming, ShakePairs
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="continue from the committed weights")
     parser.add_argument("--steps", type=int, help="instead of the table's")
     parser.add_argument("--rate", type=float, help="by default the table's; with --again two fifths of it")
+    parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     prepared: dict[str, Pairs] = {}
@@ -49,6 +51,8 @@ def main() -> None:
             job = replace(job, recipe=replace(job.recipe, learning_rate=0.4 * job.recipe.learning_rate, decay=0.95))
         if options.steps is not None:
             job = replace(job, recipe=replace(job.recipe, steps=options.steps))
+        if options.batch is not None:
+            job = replace(job, recipe=replace(job.recipe, batch=options.batch))
         if options.rate is not None:
             job = replace(job, recipe=replace(job.recipe, learning_rate=options.rate))
         if path.exists() and not options.again:
@@ -58,7 +62,12 @@ def main() -> None:
             prepared.clear()
             print(f"preparing {PAIRS} pairs for {family.task.name}", flush=True)
             prepared[family.task.name] = make_pairs(
-                photographs(options.data / "train"), family.task, count=PAIRS, side=family.side, seed=PAIRS_SEED
+                photographs(options.data / "train"),
+                family.task,
+                count=PAIRS,
+                side=family.side,
+                seed=PAIRS_SEED,
+                workers=processors(),
             )
         source: Source = prepared[family.task.name]
         auxiliary = None
@@ -125,6 +134,7 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (" --again" if again else "")
         + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else "")
+        + (f" --batch {job.recipe.batch}" if job.recipe.batch != ZOO[name].recipe.batch else "")
         + (
             f" --rate {job.recipe.learning_rate!r}"
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
