@@ -1,10 +1,15 @@
-"""Write the measured figures into README.md, between its two marks: python benchmarks/tables.py [--check]."""
+"""Write the measured figures into the pages: python benchmarks/tables.py [--check].
+
+A page names the tables that it wants in a mark, ``<!-- tables: quality flops -->``; what stands from there to the mark
+that ends them is written anew from the files in benchmarks/results/.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,20 +20,19 @@ import accelir
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
-START = "<!-- Written by benchmarks/tables.py from the files in benchmarks/results/. -->\n"
-END = "<!-- End of what benchmarks/tables.py writes. -->\n"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+MARKED = re.compile(r"(?<=<!-- tables: )([a-z -]+) -->\n.*?(?=<!-- end of tables -->)", re.DOTALL)
 TASKS = {"sr": "super-resolution x4", "denoise": "denoising, sigma 25", "deblur": "deblurring"}
 
 
-def main(check: Annotated[bool, typer.Option(help="Only tell whether README.md is up to date.")] = False) -> None:
-    text = README.read_text()
-    head, rest = text.split(START)
-    tail = rest.split(END)[1]
-    fresh = head + START + section() + END + tail
-    if check:
-        raise typer.Exit(int(fresh != text))
-    README.write_text(fresh)
+def main(check: Annotated[bool, typer.Option(help="Only tell whether the pages are up to date.")] = False) -> None:
+    made = tables()
+    for page in PAGES:
+        text = page.read_text()
+        fresh = MARKED.sub(lambda mark: f"{mark[1]} -->\n" + _written([made[name] for name in mark[1].split()]), text)
+        if check and fresh != text:
+            raise typer.Exit(1)
+        page.write_text(fresh)
 
 
 FORMAT_NAMES = {"jpeg": "JPEG", "webp": "WebP", "heic": "HEIC", "avif": "AVIF"}
@@ -115,51 +119,53 @@ NOTES = {
 }
 
 
-def section() -> str:
-    """All tables, with the commands that made their figures."""
+def tables() -> dict[str, str]:
+    """Each table by name, and as ``commands`` those that made their figures."""
+    used: dict[str, None] = {}
+
+    def table(head: str, rows: Callable[..., list[str]], files: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+        """One row or more for each file of results that is there; ``rows`` is called with its key and what it holds."""
+        body = []
+        for name, key in files:
+            found = _load(f"{name}.json")
+            if found:
+                used.setdefault(found["command"])
+                body += rows(*key, found)
+        return head + "\n".join(body) + "\n"
+
+    def by_task(name: str) -> list[tuple[str, tuple[str, ...]]]:
+        return [(name.format(task), (task,)) for task in TASKS]
+
     # A family may be measured network by network: sr.json, and sr_f64.json beside it.
     quality = [
-        (task, found)
+        (path.stem, (task,))
         for task in TASKS
         for path in (RESULTS / f"{task}.json", *sorted(RESULTS.glob(f"{task}_f*.json")))
-        if (found := _load(path.name))
     ]
-    flops = {
-        (codec, task): found
+    flops = [
+        (f"{name}_{task}", (codec, task))
         for codec, name in (("jpeg", "flops"), ("webp", "flops_webp"))
         for task in TASKS
-        if (found := _load(f"{name}_{task}.json"))
+    ]
+    formats = [(f"{codec}_{task}", (codec, task)) for codec in ("webp", "heic", "avif") for task in TASKS]
+    guided: list[tuple[str, tuple[str, ...]]] = [(path.stem, ()) for path in sorted(RESULTS.glob("guided_*.json"))]
+    made = {
+        "quality": table(QUALITY, _quality_rows, quality),
+        "flops": table(FLOPS, _flops_rows, flops),
+        "peers": table(PEERS, _peer_rows, by_task("peers_{}")),
+        "ssim": table(SIMILARITY, _similarity_rows, by_task("peers_{}")),
+        "controls": table(CONTROLS, _control_rows, by_task("controls_{}")),
+        "formats": table(FORMATS, _format_rows, formats),
+        "guided": table(GUIDED, _guided_rows, guided),
+        "guided-peers": table(GUIDED_PEERS, _guided_peer_rows, by_task("peers_guided_{}")),
     }
-    rows = [row for task, found in quality for row in _quality_rows(task, found)]
-    savings = [_flops_row(codec, task, found) for (codec, task), found in flops.items()]
-    peers = {task: found for task in TASKS if (found := _load(f"peers_{task}.json"))}
-    others = [row for task, found in peers.items() for row in _peer_rows(task, found)]
-    alike = [row for task, found in peers.items() for row in _similarity_rows(task, found)]
-    with_original = {task: found for task in TASKS if (found := _load(f"peers_guided_{task}.json"))}
-    led = [row for task, found in with_original.items() for row in _guided_peer_rows(task, found)]
-    controls = {task: found for task in TASKS if (found := _load(f"controls_{task}.json"))}
-    owed = [row for task, found in controls.items() for row in _control_rows(task, found)]
-    formats = {
-        (codec, task): found
-        for codec in ("webp", "heic", "avif")
-        for task in TASKS
-        if (found := _load(f"{codec}_{task}.json"))
-    }
-    elsewhere = [row for (codec, task), found in formats.items() for row in _format_rows(codec, task, found)]
-    guided = {path.name: found for path in sorted(RESULTS.glob("guided_*.json")) if (found := _load(path.name))}
-    followed = [row for found in guided.values() for row in _guided_rows(found)]
-    tables = [*(found for _, found in quality), *flops.values(), *peers.values()]
-    tables += [*controls.values(), *formats.values(), *guided.values(), *with_original.values()]
-    commands = [found["command"] for found in tables]
-    made = ["", "Made by:", "", "```sh", *commands, "```", "", ""]
-    last = [SIMILARITY + "\n".join(alike)] if alike else []
-    last += [CONTROLS + "\n".join(owed)] if owed else []
-    last += [FORMATS + "\n".join(elsewhere)] if elsewhere else []
-    last += [GUIDED + "\n".join(followed)] if followed else []
-    last += [GUIDED_PEERS + "\n".join(led)] if led else []
-    text = QUALITY + "\n".join(rows) + "\n" + FLOPS + "\n".join([*savings, PEERS + "\n".join(others), *last])
-    notes = "".join(f"\n\n{mark} {note}" for mark, note in NOTES.items() if mark in text)
-    return text + notes + "\n" + "\n".join(made)
+    return made | {"commands": "\n```sh\n" + "\n".join(used) + "\n```\n"}
+
+
+def _written(parts: list[str]) -> str:
+    """Tables one below the other, and what the marks in them mean."""
+    text = "".join(parts)
+    return text + "".join(f"\n{mark} {note}\n" for mark, note in NOTES.items() if mark in text) + "\n"
 
 
 def _load(name: str) -> dict[str, Any] | None:
@@ -219,7 +225,7 @@ def _spread(found: dict[str, Any], network: str) -> tuple[float, float, float]:
     return sum(gains) / len(gains), min(gains), max(gains)
 
 
-def _flops_row(codec: str, task: str, found: dict[str, Any]) -> str:
+def _flops_rows(codec: str, task: str, found: dict[str, Any]) -> list[str]:
     rows = found["summary"]
     saved = [row["saved"]["mean"] for row in rows]
     losing = [row["saved_by_losing"]["mean"] for row in rows]
@@ -232,7 +238,7 @@ def _flops_row(codec: str, task: str, found: dict[str, Any]) -> str:
         _percent(losing),
         _percent([row["share_reached"] for row in rows]),
     ]
-    return _row(cells)
+    return [_row(cells)]
 
 
 def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""README's figures are those of the committed measurements."""
+"""The figures of the pages are those of the committed measurements."""
 
 from __future__ import annotations
 
