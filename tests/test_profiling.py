@@ -147,6 +147,27 @@ def test_strips_say_what_the_whole_says(block, fast, tolerance, monkeypatch) -> 
                 assert torch.allclose(part.float(), expected, atol=tolerance)
 
 
+def test_inputs_may_be_made_by_another_task(photographs, network) -> None:
+    class Watching(type(network.task)):
+        """Remembers what it is shown."""
+
+        def __init__(self) -> None:
+            self.__dict__ |= vars(network.task) | {"name": "watching"}
+
+        def degrade(self, reference: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            seen.append(reference.shape)
+            return super().degrade(reference, rng)
+
+    seen: list = []
+    made = StandardProfiler(**SMALL | {"tuning_crops": 0}, task=Watching()).fit(
+        accelir.codec("jpeg"), network, photographs
+    )
+    assert len(seen) >= SMALL["crops"] and made.header.provenance["task"] == "watching"
+    other = accelir.task("denoise-s25" if network.task.scale > 1 else "sr-x4")
+    with pytest.raises(InvalidInputError, match="scale"):
+        StandardProfiler(**SMALL, task=other).fit(accelir.codec("jpeg"), network, photographs)
+
+
 def test_an_interrupted_run_resumes(tmp_path, profile, photographs, network) -> None:
     folder = tmp_path / "checkpoint"
 

@@ -63,6 +63,22 @@ def test_deblur_is_deterministic_for_a_seed(reference: np.ndarray) -> None:
     assert np.array_equal(first, Deblur().degrade(reference, np.random.default_rng(5)))
 
 
+def test_kernels_of_ones_own_take_the_place_of_trajectories(reference: np.ndarray) -> None:
+    kernels = [np.zeros((3, 3), np.float32) for _ in range(2)]
+    kernels[0][1, 1] = kernels[1][0, 1] = 1
+    own = Deblur(noise=0, kernels=kernels)
+    wanted = [np.rint(blur(reference, kernel)).astype(np.uint8) for kernel in kernels]
+    drawn = {own.degrade(reference, np.random.default_rng(seed)).tobytes() for seed in range(12)}
+    assert drawn == {image.tobytes() for image in wanted}
+    assert own == Deblur(noise=0, kernels=kernels) != Deblur(noise=0, kernels=kernels[:1]) != Deblur(noise=0)
+
+
+@pytest.mark.parametrize("kernel", [np.ones((3, 3)), np.full((2, 2), 0.25), np.array([[2.0, -1.0, 0.0]]), np.ones(1)])
+def test_what_is_no_blur_kernel_is_refused(kernel: np.ndarray) -> None:
+    with pytest.raises(InvalidInputError, match="blur kernel"):
+        Deblur(kernels=[kernel])
+
+
 @pytest.mark.parametrize("make", [lambda: SuperResolution(1), lambda: Denoise(-1), lambda: Deblur((9, 3))])
 def test_senseless_parameters_are_refused(make) -> None:
     with pytest.raises(InvalidInputError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -125,17 +127,31 @@ class Deblur(Task):
     Args:
         extent: (smallest, largest) extent of the trajectory in pixels.
         noise: Standard deviation of the noise on the 0..255 scale.
+        kernels: Blur kernels of one's own to draw from instead of trajectories: float32 (h, w), odd sides, each at
+            least 0 and summing to 1.
     """
 
-    def __init__(self, extent: tuple[float, float] = (5.0, 23.0), noise: float = 1.0) -> None:
+    def __init__(
+        self,
+        extent: tuple[float, float] = (5.0, 23.0),
+        noise: float = 1.0,
+        *,
+        kernels: Sequence[npt.NDArray[np.float32]] = (),
+    ) -> None:
         if not 0 < extent[0] <= extent[1]:
             raise InvalidInputError(f"Blur extent must be 0 < smallest <= largest pixels; got {extent}.")
         self.extent = extent
         self.noise = float(noise)
+        self.kernels = tuple(_blur_kernel(kernel) for kernel in kernels)
         default = (tuple(self.extent), self.noise) == ((5.0, 23.0), 1.0)
         self.name = "deblur" if default else f"deblur-e{extent[0]:g}to{extent[1]:g}-n{self.noise:g}"
+        if self.kernels:
+            content = b"".join(repr(kernel.shape).encode() + kernel.tobytes() for kernel in self.kernels)
+            self.name = f"deblur-k{hashlib.sha256(content).hexdigest()[:8]}-n{self.noise:g}"
 
     def degrade(self, reference: Array, rng: np.random.Generator) -> Array:
+        if self.kernels:
+            return self.degrade_with(reference, self.kernels[int(rng.integers(len(self.kernels)))], rng)
         return self.degrade_with(reference, camera_shake_kernel(rng, self.extent), rng)
 
     def degrade_with(self, reference: Array, kernel: npt.NDArray[np.float32], rng: np.random.Generator) -> Array:
@@ -225,6 +241,15 @@ def blur(reference: Array, kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
         spectrum = spectrum[:, :, None]
     full = np.fft.irfft2(np.fft.rfft2(padded.astype(np.float32), shape, axes=(0, 1)) * spectrum, shape, axes=(0, 1))
     return full[rows - 1 : rows - 1 + height, columns - 1 : columns - 1 + width].astype(np.float32)
+
+
+def _blur_kernel(kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    values = np.asarray(kernel, np.float32)
+    if values.ndim != 2 or not all(side % 2 for side in values.shape):
+        raise InvalidInputError(f"A blur kernel has two odd sides; got shape {values.shape}.")
+    if not (values >= 0).all() or abs(float(values.sum(dtype=np.float64)) - 1) > 1e-3:
+        raise InvalidInputError("A blur kernel is at least 0 everywhere and sums to 1.")
+    return values
 
 
 def _to_uint8(values: npt.NDArray[np.float32]) -> Array:

@@ -24,6 +24,7 @@ from accelir.profiling.predictor import Predictor, train_predictor
 from accelir.profiling.profile import Basis, Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
 from accelir.profiling.tuning import Example, best_start, best_tuning, middling_sizes
+from accelir.tasks import Task
 
 __all__ = ["Profiler", "StandardProfiler"]
 
@@ -82,6 +83,8 @@ class StandardProfiler(Profiler):
         options_of: A profile of the same codec, or its file, whose options are taken instead of compared: networks of
             one family want much the same.
         predictor_steps: Optimiser steps of the predictor.
+        task: What makes the inputs, of the same scale, where they differ from those of the network's own task: with
+            blur kernels of one's own, say.
         trust: How far the groups' measured slopes may differ where sensitivity already allocates (see `harmonise`).
             On Kodak24 with dncnn-s25-f16, trust 1 restored 0.1 dB worse than 0, so 0 is the default.
         seed: Of every random choice.
@@ -99,6 +102,7 @@ class StandardProfiler(Profiler):
         tuning_crops: int = 12,
         options_of: Profile | str | Path | None = None,
         predictor_steps: int = 1500,
+        task: Task | None = None,
         trust: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -115,6 +119,7 @@ class StandardProfiler(Profiler):
         self.tuning_crops = tuning_crops
         self.options_of = Profile.load(options_of) if isinstance(options_of, str | Path) else options_of
         self.predictor_steps = predictor_steps
+        self.task = task
         self.trust = trust
         self.seed = seed
 
@@ -133,6 +138,11 @@ class StandardProfiler(Profiler):
             raise InvalidInputError(
                 f"Options come from a profile of the same codec, {codec.name} {codec.version}; "
                 f"got one of {taken.codec} {taken.codec_version}."
+            )
+        if self.task is not None and self.task.scale != network.task.scale:
+            raise InvalidInputError(
+                f"Inputs for {network.name} are of scale {network.task.scale}; those of {self.task.name} are of "
+                f"{self.task.scale}."
             )
         untuned, samples = codec, self._measure(codec, network, images, tell, checkpoint)
         examples = [
@@ -169,7 +179,8 @@ class StandardProfiler(Profiler):
             family=network.family,
             width=network.width,
             fingerprint=network.fingerprint(),
-            provenance={"crops": len(samples), "side": len(samples[0].image), "probes": self.probes, "seed": self.seed},
+            provenance={"crops": len(samples), "side": len(samples[0].image), "probes": self.probes, "seed": self.seed}
+            | ({} if self.task is None else {"task": self.task.name}),
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
         profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
@@ -203,7 +214,7 @@ class StandardProfiler(Profiler):
             foretold = functools.partial(_foretold, profile, example.image)
             colours.append(Example(example.reference, example.image, foretold, sizes))
             reference = np.asarray(Image.fromarray(example.reference).convert("L"))
-            image = network.task.degrade(reference, np.random.default_rng([self.seed, number]))
+            image = (self.task or network.task).degrade(reference, np.random.default_rng([self.seed, number]))
             grays.append(Example(reference, image, functools.partial(_foretold, profile, image), sizes))
         tuned = codec.tuned(best_tuning(codec, network, colours, tell, [header.codec_options]))
         options = _chosen(tuned)
@@ -250,7 +261,7 @@ class StandardProfiler(Profiler):
             tell(number, self.crops, "measuring sensitivities")
             rng = np.random.default_rng([self.seed, number])
             reference = self._crop(as_image_array(images[order[number % len(images)]]), codec, network, rng)
-            image = np.ascontiguousarray(network.task.degrade(reference, rng))
+            image = np.ascontiguousarray((self.task or network.task).degrade(reference, rng))
             if not differentiated:
                 samples.append(_Sample(reference, image, None))
                 continue
