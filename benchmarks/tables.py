@@ -134,14 +134,16 @@ def tables() -> dict[str, str]:
         return head + "\n".join(body) + "\n"
 
     def by_task(name: str) -> list[tuple[str, tuple[str, ...]]]:
-        return [(name.format(task), (task,)) for task in TASKS]
+        """A family may be measured network by network: sr.json, and sr_f64.json beside it."""
+        return [
+            (path.stem, (task,))
+            for task in TASKS
+            for path in (
+                RESULTS / f"{name.format(task)}.json",
+                *sorted(RESULTS.glob(f"{name.format(task)}_*.json")),
+            )
+        ]
 
-    # A family may be measured network by network: sr.json, and sr_f64.json beside it.
-    quality = [
-        (path.stem, (task,))
-        for task in TASKS
-        for path in (RESULTS / f"{task}.json", *sorted(RESULTS.glob(f"{task}_f*.json")))
-    ]
     flops = [
         (f"{name}_{task}", (codec, task))
         for codec, name in (("jpeg", "flops"), ("webp", "flops_webp"))
@@ -150,7 +152,7 @@ def tables() -> dict[str, str]:
     formats = [(f"{codec}_{task}", (codec, task)) for codec in ("webp", "heic", "avif") for task in TASKS]
     guided: list[tuple[str, tuple[str, ...]]] = [(path.stem, ()) for path in sorted(RESULTS.glob("guided_*.json"))]
     made = {
-        "quality": table(QUALITY, _quality_rows, quality),
+        "quality": table(QUALITY, _quality_rows, by_task("{}")),
         "flops": table(FLOPS, _flops_rows, flops),
         "peers": table(PEERS, _peer_rows, by_task("peers_{}")),
         "ssim": table(SIMILARITY, _similarity_rows, by_task("peers_{}")),
