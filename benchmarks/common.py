@@ -119,6 +119,8 @@ def kernels(folder: Path) -> list[np.ndarray]:
 def family(name: str, wanted: list[str] | None) -> list[IRNetwork]:
     """The installed networks of a family, or those wanted that have its task, narrowest first."""
     specs = accelir.networks()
+    if unknown := set(wanted or ()) - specs.keys():
+        raise SystemExit(f"No network is named {', '.join(sorted(unknown))}.")
     task = next(spec.task for spec in specs.values() if spec.family == name)
     chosen = [
         (spec.width, key)

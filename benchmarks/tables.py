@@ -28,11 +28,13 @@ TASKS = {"sr": "super-resolution x4", "denoise": "denoising, sigma 25", "deblur"
 def main(check: Annotated[bool, typer.Option(help="Only tell whether the pages are up to date.")] = False) -> None:
     made = tables()
     for page in PAGES:
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
+        if not text.count("<!-- tables:") == text.count("<!-- end of tables -->") == len(MARKED.findall(text)) > 0:
+            raise SystemExit(f"{page.name} has a mark for tables without its end, or none.")
         fresh = MARKED.sub(lambda mark: f"{mark[1]} -->\n" + _written([made[name] for name in mark[1].split()]), text)
         if check and fresh != text:
             raise typer.Exit(1)
-        page.write_text(fresh)
+        page.write_text(fresh, encoding="utf-8")
 
 
 FORMAT_NAMES = {"jpeg": "JPEG", "webp": "WebP", "heic": "HEIC", "avif": "AVIF"}

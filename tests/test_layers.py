@@ -7,7 +7,8 @@ from torch import nn
 
 import accelir
 from accelir.network import TorchNetwork
-from accelir_plugins._layers import Deconvolution, SlopedReLU
+from accelir_plugins import nafnet, restormer, swinir
+from accelir_plugins._layers import Deconvolution, SlopedReLU, halves
 from accelir_plugins.fsrcnn import FSRCNN
 
 
@@ -67,3 +68,34 @@ def test_sloped_relu_is_prelu() -> None:
         made = ours(values.bfloat16())
     assert made.dtype is torch.bfloat16
     assert torch.equal(made, plain(values.bfloat16().float()).bfloat16())
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_halves_are_those_of_the_channels_and_compact(form: torch.memory_format) -> None:
+    x = torch.randn(2, 6, 5, 7).to(memory_format=form)
+    first, second = halves(x)
+    assert torch.equal(torch.cat([first, second], dim=1), x)
+    assert first.is_contiguous(memory_format=form) and second.is_contiguous(memory_format=form)
+
+
+def test_norms_of_nafnet_and_restormer_are_over_channels() -> None:
+    x = torch.randn(2, 8, 5, 7) * 3 + 1
+    mean, variance = x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True, unbiased=False)
+    full, biasless = nafnet._LayerNorm(8), restormer._LayerNorm(8)
+    with torch.no_grad():
+        for parameter in (*full.parameters(), *biasless.parameters()):
+            parameter.copy_(torch.rand_like(parameter))
+        torch.testing.assert_close(full(x), (x - mean) / (variance + 1e-6).sqrt() * full.weight + full.bias)
+        torch.testing.assert_close(biasless(x), x / (variance + 1e-5).sqrt() * biasless.weight)
+
+
+def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding() -> None:
+    torch.manual_seed(0)
+    attention = swinir._WindowAttention(12).eval()
+    windows = torch.randn(1, 4, 64, 12)
+    regions = torch.randint(0, 2, (4, 64))
+    with torch.no_grad():
+        whole = attention(windows, regions)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = attention(windows, regions)
+    assert (rounded - whole).norm() < 0.02 * whole.norm()

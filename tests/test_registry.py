@@ -291,6 +291,8 @@ def test_options_reach_the_factory() -> None:
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(plugin: Any, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "needy_plugin_module.py").write_text("import no_such_package_here")
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package" / "__init__.py").write_text("raise OSError('libGL.so.1')")
     monkeypatch.syspath_prepend(tmp_path)
     plugin(
         codecs_plugin(
@@ -298,14 +300,18 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(plugin: Any, tmp_
                 name="needy",
                 factory="needy_plugin_module:Codec",
                 summary="A codec",
-                requires=("json.decoder", "no_such_package_here.part", "json.no_such_part"),
+                requires=("json.decoder", "no_such_package_here.part", "json.no_such_part", "broken_package.part"),
                 install_hint="pip install no-such-package",
                 extensions=(".needy",),
                 signatures=(b"NEEDY",),
             )
         )
     )
-    assert accelir.codecs()["needy"].missing == ("no_such_package_here.part", "json.no_such_part")
+    assert accelir.codecs()["needy"].missing == (
+        "no_such_package_here.part",
+        "json.no_such_part",
+        "broken_package.part",
+    )
     with pytest.raises(accelir.MissingDependencyError) as caught:
         accelir.codec("needy")
     assert "Codec 'needy'" in str(caught.value)

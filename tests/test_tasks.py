@@ -70,6 +70,9 @@ def test_kernels_of_ones_own_take_the_place_of_trajectories(reference: np.ndarra
     wanted = [np.rint(blur(reference, kernel)).astype(np.uint8) for kernel in kernels]
     drawn = {own.degrade(reference, np.random.default_rng(seed)).tobytes() for seed in range(12)}
     assert drawn == {image.tobytes() for image in wanted}
+    kernels[0][:] = 9
+    assert own.kernels[0][1, 1] == 1, "a copy"
+    kernels[0][:] = own.kernels[0]
     assert own == Deblur(noise=0, kernels=kernels) != Deblur(noise=0, kernels=kernels[:1]) != Deblur(noise=0)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, Denoise, SuperResolution
+from accelir.training import muon as muon_module
 from accelir.training import recipe as recipe_module
 from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs, photographs
 from accelir.training.muon import Optimiser, orthogonalised
@@ -195,6 +196,14 @@ def test_batches_drawn_ahead_are_those_drawn_in_turn(shake: ShakePairs, drawers:
         assert all(np.array_equal(first, second) for first, second in zip(one, other, strict=True))
 
 
+def test_numbers_of_drawers_and_of_kernels_are_checked(shake: ShakePairs) -> None:
+    with pytest.raises(InvalidInputError, match="0 threads or more; got -1"):
+        train(torch.nn.Conv2d(3, 3, 1), shake, Recipe(3, 2, 16), drawers=-1)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1))
+    with pytest.raises(InvalidInputError, match="knows 1 kernels"):
+        train(module, shake, Recipe(3, 16, 16), auxiliary=KernelNaming("0", 3, 1))
+
+
 def test_what_fails_in_drawing_ends_the_training() -> None:
     class Broken:
         def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
@@ -205,7 +214,8 @@ def test_what_fails_in_drawing_ends_the_training() -> None:
 
 
 @pytest.mark.parametrize(("rows", "rounding"), [(8, 1e-5), (64, 0.04)])
-def test_orthogonalised_matrices_have_singular_values_of_about_one(rows: int, rounding: float):
+def test_orthogonalised_matrices_have_singular_values_of_about_one(rows: int, rounding: float, monkeypatch):
+    monkeypatch.setattr(muon_module, "fast_dtype", lambda place: torch.bfloat16)
     matrices = torch.randn(3, rows, 5 * rows, generator=torch.Generator().manual_seed(0))
     for given in (matrices, matrices.mT):
         values = torch.linalg.svdvals(orthogonalised(given))

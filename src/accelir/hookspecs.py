@@ -47,7 +47,7 @@ class Spec(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.+_-]*$")
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
     summary: str = Field(min_length=1)
-    requires: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
+    requires: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = ()
     install_hint: str = ""
     options: Annotated[
         Mapping[str, Any], AfterValidator(lambda given: MappingProxyType(dict(given))), PlainSerializer(dict)
@@ -62,7 +62,8 @@ class Spec(BaseModel):
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
+    except Exception:
+        # A package around it is not there, or breaks as it is imported.
         return False
 
 

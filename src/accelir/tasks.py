@@ -128,7 +128,8 @@ class Deblur(Task):
         extent: (smallest, largest) extent of the trajectory in pixels.
         noise: Standard deviation of the noise on the 0..255 scale.
         kernels: Blur kernels of one's own to draw from instead of trajectories: float32 (h, w), odd sides, each at
-            least 0 and summing to 1.
+            least 0 and summing to 1. The name tells them from others, but holds them not: whoever loads weights that
+            were trained so passes the task again.
     """
 
     def __init__(
@@ -244,11 +245,15 @@ def blur(reference: Array, kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
 
 
 def _blur_kernel(kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    values = np.asarray(kernel, np.float32)
+    values = np.array(kernel, np.float32)
+    values.setflags(write=False)
     if values.ndim != 2 or not all(side % 2 for side in values.shape):
         raise InvalidInputError(f"A blur kernel has two odd sides; got shape {values.shape}.")
     if not (values >= 0).all() or abs(float(values.sum(dtype=np.float64)) - 1) > 1e-3:
-        raise InvalidInputError("A blur kernel is at least 0 everywhere and sums to 1.")
+        raise InvalidInputError(
+            f"A blur kernel is at least 0 everywhere and sums to 1; got one from {values.min():g} on that sums to "
+            f"{values.sum():g}."
+        )
     return values
 
 

@@ -214,7 +214,7 @@ class StandardProfiler(Profiler):
             foretold = functools.partial(_foretold, profile, example.image)
             colours.append(Example(example.reference, example.image, foretold, sizes))
             reference = np.asarray(Image.fromarray(example.reference).convert("L"))
-            image = (self.task or network.task).degrade(reference, np.random.default_rng([self.seed, number]))
+            image = self._makes_inputs(network).degrade(reference, np.random.default_rng([self.seed, number]))
             grays.append(Example(reference, image, functools.partial(_foretold, profile, image), sizes))
         tuned = codec.tuned(best_tuning(codec, network, colours, tell, [header.codec_options]))
         options = _chosen(tuned)
@@ -261,7 +261,7 @@ class StandardProfiler(Profiler):
             tell(number, self.crops, "measuring sensitivities")
             rng = np.random.default_rng([self.seed, number])
             reference = self._crop(as_image_array(images[order[number % len(images)]]), codec, network, rng)
-            image = np.ascontiguousarray((self.task or network.task).degrade(reference, rng))
+            image = np.ascontiguousarray(self._makes_inputs(network).degrade(reference, rng))
             if not differentiated:
                 samples.append(_Sample(reference, image, None))
                 continue
@@ -279,6 +279,9 @@ class StandardProfiler(Profiler):
                 np.save(temporary, gradients)
                 temporary.replace(file)
         return samples
+
+    def _makes_inputs(self, network: IRNetwork) -> Task:
+        return network.task if self.task is None else self.task
 
     def _crop(self, reference: ImageArray, codec: Codec, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
         if reference.ndim == 2:

@@ -47,7 +47,7 @@ class Source(Protocol):
     """Where a training gets its batches."""
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
-        """Draw a batch. Several threads may ask at once.
+        """Draw a batch. Several threads may ask at once, and what is drawn depends on the arguments alone.
 
         Args:
             rng: Source of all randomness.

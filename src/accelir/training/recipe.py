@@ -33,6 +33,9 @@ from accelir.training.team import Team
 
 __all__ = ["Auxiliary", "Recipe", "grow", "train"]
 
+MOST_DRAWERS = 8
+"""Threads that draw batches for a GPU, at most: more of them wait for each other."""
+
 Report = Callable[[int, int, float], None]
 
 
@@ -102,7 +105,7 @@ def train(
         report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
         drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
-            By default one on a CPU, and else one for each processor. The batches are the same.
+            By default one on a CPU, and else one for each processor up to eight. The batches are the same.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
@@ -132,7 +135,9 @@ def train(
             torch.set_rng_state(state["random"].cpu())
     running = 0.0
     if drawers is None:
-        drawers = 1 if place.type == "cpu" else processors()
+        drawers = 1 if place.type == "cpu" else min(processors(), MOST_DRAWERS)
+    if drawers < 0:
+        raise InvalidInputError(f"Batches are drawn by 0 threads or more; got {drawers}.")
     for step, batch in _drawn(pairs, recipe, start, team.rank_among_several, drawers):
         inputs, references = (_tensor(part, device) for part in (batch.inputs, batch.references))
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
@@ -219,7 +224,7 @@ def _drawn(
 
     def draw(step: int) -> Batch:
         rng = np.random.default_rng([recipe.seed, step, *rank])
-        return source.batch(rng, recipe.batch, recipe.patch, step / recipe.steps)
+        return Batch(*source.batch(rng, recipe.batch, recipe.patch, step / recipe.steps))
 
     steps = range(start, recipe.steps)
     if not threads:

@@ -117,13 +117,13 @@ class KernelNaming(Auxiliary):
     Args:
         features: Name of the submodule whose output is asked, float (N, channels, h, w).
         channels: Of that output.
-        kernels: How many there are.
+        count: Of the kernels.
         weight: Of the cross entropy in the loss.
     """
 
-    def __init__(self, features: str, channels: int, kernels: int, *, weight: float = 0.1) -> None:
+    def __init__(self, features: str, channels: int, count: int, *, weight: float = 0.1) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, kernels))
+        self.head = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Linear(128, count))
         self.features = features
         self.weight = weight
         self._seen: torch.Tensor | None = None
@@ -147,8 +147,10 @@ class KernelNaming(Auxiliary):
             raise InvalidInputError("The features that KernelNaming asks took no part in the last step.")
         if batch.labels is None:
             raise InvalidInputError("KernelNaming needs batches that say which kernel blurred them, as of ShakePairs.")
-        labels = torch.from_numpy(batch.labels).to(self._seen.device)
         scores = self.head(self._seen.float().mean(dim=(2, 3)))
+        if batch.labels.max() >= scores.shape[1]:
+            raise InvalidInputError(f"KernelNaming knows {scores.shape[1]} kernels; got number {batch.labels.max()}.")
+        labels = torch.from_numpy(batch.labels).to(self._seen.device)
         each = nn.functional.cross_entropy(scores, labels, reduction="sum", ignore_index=UNNAMED)
         self._seen = None
         return self.weight * each / len(labels)
