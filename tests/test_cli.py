@@ -235,8 +235,8 @@ class TestPlugins:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pillow_heif" else found(name))
         codecs = {codec["name"]: codec for codec in json.loads(run("plugins", "--json").stdout)["codecs"]}
         assert codecs["heic"]["missing"] == ["pillow_heif"]
-        assert codecs["heic"]["install"] == "pip install 'accelir[heif]'"
-        assert not {"missing", "install"} & codecs["jpeg"].keys()
+        assert codecs["heic"]["install_hint"] == "pip install 'accelir[heif]'"
+        assert not {"missing", "install_hint"} & codecs["jpeg"].keys()
         assert "pip install 'accelir[heif]'" in run("plugins").stdout
 
 

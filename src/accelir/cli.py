@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelir.cli_train import train
-from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress
+from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress, summaries
 
 # Everything else is imported inside the commands: `accelir --help` must not wait for torch.
 if TYPE_CHECKING:
@@ -247,12 +247,12 @@ def plugins(
 
         found = [dataclasses.asdict(record) for record in registry.plugins()]
         brought = {
-            "codecs": _summaries(registry.codecs()),
-            "networks": _summaries(registry.networks()),
-            "network_files": _summaries(registry.network_files()),
-            "tasks": _summaries(registry.tasks()),
-            "profilers": _summaries(registry.profilers()),
-            "allocators": _summaries(registry.allocators()),
+            "codecs": summaries(registry.codecs()),
+            "networks": summaries(registry.networks()),
+            "network_files": summaries(registry.network_files()),
+            "tasks": summaries(registry.tasks()),
+            "profilers": summaries(registry.profilers()),
+            "allocators": summaries(registry.allocators()),
             "profiles": [
                 {"codec": of_codec, "network": name}
                 for of_codec, name in sorted(registry.profiles(), key=lambda pair: natural(" ".join(pair)))
@@ -385,16 +385,6 @@ def _picture_format(target: Path) -> str:
             f"No picture format has the ending {target.suffix!r}; use .png.", param_hint="--output"
         )
     return kind
-
-
-def _summaries(specs: Any) -> list[dict[str, Any]]:
-    fields = ("family", "width", "task", "extensions", "summary", "missing")
-    return [
-        {"name": name}
-        | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
-        | ({"install": spec.install_hint} if spec.missing and spec.install_hint else {})
-        for name, spec in sorted(specs.items(), key=lambda item: natural(item[0]))
-    ]
 
 
 if __name__ == "__main__":

@@ -15,12 +15,32 @@ from accelir.errors import AccelIRError
 if TYPE_CHECKING:
     from accelir.bench.demo import Comparison
 
-__all__ = ["comparison_table", "complain", "natural", "plain_errors", "print_plugins", "progress", "scores_table"]
+__all__ = [
+    "comparison_table",
+    "complain",
+    "natural",
+    "plain_errors",
+    "print_plugins",
+    "progress",
+    "scores_table",
+    "summaries",
+]
 
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Sorts f8 before f16."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def summaries(specs: Any) -> list[dict[str, Any]]:
+    """A row for each spec in a table of the registry; how to install is said where something is missing."""
+    fields = ("family", "width", "task", "extensions", "summary", "missing")
+    return [
+        {"name": name}
+        | {field: getattr(spec, field) for field in fields if getattr(spec, field, None)}
+        | ({"install_hint": spec.install_hint} if spec.missing and spec.install_hint else {})
+        for name, spec in sorted(specs.items(), key=lambda item: natural(item[0]))
+    ]
 
 
 def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str, Any]]]) -> None:
