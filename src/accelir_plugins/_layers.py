@@ -27,7 +27,7 @@ def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
 
 
 def halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both halves of the channels, each compact: on slices of pixels a CPU takes up to five times as long.
+    """Both halves of the channels, each compact: on slices of pixels a CPU takes several times as long.
 
     Args:
         x: (N, 2 * C, H, W).

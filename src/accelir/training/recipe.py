@@ -34,7 +34,7 @@ from accelir.training.team import Team
 __all__ = ["Auxiliary", "Recipe", "grow", "train"]
 
 MOST_DRAWERS = 8
-"""Threads that draw batches for a GPU, at most: more of them wait for each other."""
+"""Threads that draw batches for a GPU, at most."""
 
 Report = Callable[[int, int, float], None]
 
