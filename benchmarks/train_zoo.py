@@ -25,7 +25,7 @@ from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
 from accelir.threads import processors
 from accelir.training.data import Pairs, Source, make_pairs, photographs
-from accelir.training.recipe import grow, train
+from accelir.training.recipe import train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.span import SPAN
 
@@ -73,7 +73,8 @@ def main() -> None:
         auxiliary = None
         if isinstance(family.task, Deblur) and family.coarsest is not None:
             sharp, blur = prepared[family.task.name].references, kernels(options.data)
-            further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if options.again else {}
+            deblurs = options.again or job.start is not None
+            further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if deblurs else {}
             source = ShakePairs(sharp, blur, family.task, **further)
             features, channels = family.coarsest
             auxiliary = KernelNaming(features, channels * job.width, len(blur))
@@ -84,7 +85,7 @@ def main() -> None:
         elif job.start is not None:
             narrow = family.build(job.start)
             load_shipped(narrow, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
-            grow(narrow, module)
+            family.grow(narrow, module)
         started = time.time()
         module = train(
             module,

@@ -1,8 +1,7 @@
 """The trainings of the shipped networks, as one table: what `train_zoo.py` works through, in this order.
 
 Steps are for one or two CPU cores that compute bfloat16: 5 to 40 minutes each. A network grows from the narrower one of
-its family that stands in the last column; transformers and NAFNet cannot (they normalise over channels) and start
-afresh.
+its family that stands in the last column; transformers cannot and start afresh.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from functools import partial
 from torch import nn
 
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task
+from accelir.training.growth import grow, grow_by_copies
 from accelir.training.recipe import Recipe
 from accelir_plugins.carn import CARN
 from accelir_plugins.dncnn import DnCNN
@@ -38,6 +38,7 @@ class Family:
         side: Side of the prepared inputs.
         recipe: How to train, but for steps and learning rate.
         coarsest: For deblurring: name of the submodule at the lowest resolution and its channels over the width.
+        grow: Makes a narrow network's weights a wide one's, in place.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Family:
     side: int
     recipe: Recipe
     coarsest: tuple[str, int] | None = None
+    grow: Callable[[nn.Module, nn.Module], nn.Module] = grow
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ FAMILIES = {
     "dncnn-s25": Family(SIGMA_25, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "dncnn-blind": Family(BLIND, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "restormer-s25": Family(SIGMA_25, Restormer, 96, Recipe(batch=4, patch=64, loss="l1")),
-    "nafnet-deblur": Family(SHAKE, NAFNet, 176, Recipe(batch=4, patch=128, loss="l1", decay=0.4), ("middle", 16)),
+    "nafnet-deblur": Family(
+        SHAKE, NAFNet, 176, Recipe(batch=4, patch=128, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
+    ),
     "mimounet-deblur": Family(
         SHAKE, MIMOUNet, 176, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
     ),
@@ -117,7 +121,7 @@ TRAININGS = (
     ("nafnet-deblur", 8, 24_000, 1e-3, None),
     ("nafnet-deblur", 16, 13_000, 2e-3, None),
     ("nafnet-deblur", 24, 24_000, 1e-3, None),
-    ("nafnet-deblur", 32, 24_000, 1e-3, None),
+    ("nafnet-deblur", 32, 4500, 1e-3, 16),
     ("mimounet-deblur", 8, 24_000, 1e-3, None),
     ("mimounet-deblur", 16, 24_000, 1e-3, None),
     ("mimounet-deblur", 32, 24_000, 1e-3, None),

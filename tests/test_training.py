@@ -15,8 +15,9 @@ from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training import muon as muon_module
 from accelir.training import recipe as recipe_module
 from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs, photographs
+from accelir.training.growth import grow
 from accelir.training.muon import Optimiser, orthogonalised
-from accelir.training.recipe import Recipe, grow, train
+from accelir.training.recipe import Recipe, train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR

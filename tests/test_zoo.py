@@ -12,9 +12,10 @@ from torch import nn
 import accelir
 from accelir import testing
 from accelir.network import TorchNetwork
-from accelir.training.recipe import grow
+from accelir.training.growth import grow, grow_by_copies
 from accelir_plugins import builtin
 from accelir_plugins.carn import CARN
+from accelir_plugins.edsr import EDSR
 from accelir_plugins.fsrcnn import FSRCNN
 from accelir_plugins.nafnet import NAFNet
 from accelir_plugins.restormer import Restormer
@@ -174,7 +175,32 @@ def test_a_grown_network_starts_as_the_narrow_one(build: Callable[[int], nn.Modu
         assert (grow(small, build(wide))(image) - small(image)).abs().max() < 1e-4
 
 
-def test_networks_with_normalisation_are_not_grown() -> None:
+@pytest.mark.parametrize(("build", "narrow", "wide"), [(NAFNet, 8, 16), (NAFNet, 8, 24), (EDSR, 8, 12)])
+def test_a_network_grown_by_copies_starts_as_the_narrow_one(
+    build: Callable[[int], nn.Module], narrow: int, wide: int
+) -> None:
+    torch.manual_seed(0)
+    small, large = build(narrow), build(wide)
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+        image = torch.rand(2, 3, 32, 48)
+        restored = small(image)
+        assert restored.std() > 0.01
+        assert (grow_by_copies(small, large)(image) - restored).abs().max() < 1e-4
+    # Copies that were read alike would learn alike.
+    large(image).square().mean().backward()
+    gradients = max((p.grad for p in large.parameters() if p.dim() == 4), key=lambda gradient: gradient.numel())
+    assert (gradients[0] - gradients[1]).abs().max() > 1e-3 * gradients.abs().max()
+
+
+def test_what_cannot_grow_by_copies_is_refused() -> None:
+    for narrow, wide in ((Restormer(8), Restormer(16)), (NAFNet(16), NAFNet(8)), (EDSR(8), NAFNet(16))):
+        with pytest.raises(accelir.AccelIRError, match="grow"):
+            grow_by_copies(narrow, wide)
+
+
+def test_networks_with_normalisation_take_no_further_channels() -> None:
     for build in (SwinIR, Restormer, NAFNet):
         with pytest.raises(accelir.AccelIRError, match="Norm"):
             grow(build(24), build(48))

@@ -86,7 +86,7 @@ class Merge(nn.Conv2d):
 
     Args:
         width: Channels of each of them and of the output.
-        parts: How many there are; `accelir.training.recipe.grow` must know.
+        parts: How many there are; `accelir.training.growth.grow` must know.
     """
 
     def __init__(self, width: int, parts: int) -> None:

@@ -1,7 +1,8 @@
 """Training: the recipe of the shipped networks, for anyone's photographs and networks."""
 
-from accelir.training.recipe import Recipe, grow, train
+from accelir.training.growth import grow, grow_by_copies
+from accelir.training.recipe import Recipe, train
 from accelir.training.run import Training, recipe_for, train_network
 from accelir.training.weights import load_weights
 
-__all__ = ["Recipe", "Training", "grow", "load_weights", "recipe_for", "train", "train_network"]
+__all__ = ["Recipe", "Training", "grow", "grow_by_copies", "load_weights", "recipe_for", "train", "train_network"]

@@ -2,8 +2,7 @@
 
 Muon and Adam (`accelir.training.muon`) on random crops of prepared pairs (`accelir.training.data`), a one-cycle
 learning rate, bf16 autocast where the machine computes it fast, channels-last memory, an exponential moving average of
-the weights. A wider network may start from a narrower one of its family (`grow`): the function is preserved, so that
-wider is better from the first step on.
+the weights. A wider network may start from a narrower one of its family (`accelir.training.growth`).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from accelir.training.data import Batch, Source
 from accelir.training.muon import Optimiser
 from accelir.training.team import Team
 
-__all__ = ["Auxiliary", "Recipe", "grow", "train"]
+__all__ = ["Auxiliary", "Recipe", "train"]
 
 MOST_DRAWERS = 8
 """Threads that draw batches for a GPU, at most."""
@@ -171,52 +170,6 @@ def train(
     return average.cpu().eval()
 
 
-def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module:
-    """Copy a narrow network into a wider one of the same shape, so that it starts as the same function.
-
-    Channels that the narrow one has keep their weights; new channels are read with weight zero and keep their
-    initial weights where they write (compare Net2Net, Chen et al., ICLR 2016). Sub-pixel convolutions, whose outputs
-    are four phases of each channel, are matched phase by phase; where convolutions are grouped, the channels of each
-    group stay together, which takes the same number of groups wherever there are any.
-
-    Args:
-        narrow: Trained. A layer whose input is several equally wide features concatenated says of how many by an
-            attribute ``parts``; where it does not, the wide network starts as another function.
-        wide: Freshly initialised, with the same parameter names; changed in place.
-        noise: Standard deviation of what the new channels are read with, over that of the initial weights.
-
-    Returns:
-        ``wide``.
-
-    Raises:
-        InvalidInputError: The network has normalisation over channels, or groups whose number grows with the width.
-    """
-    found = next((layer for layer in narrow.modules() if "Norm" in type(layer).__name__), None)
-    if found is not None:
-        raise InvalidInputError(f"A network with {type(found).__name__} layers cannot be grown.")
-    numbers = {int(getattr(layer, "groups", 1)) for network in (narrow, wide) for layer in network.modules()} - {1}
-    if len(numbers) > 1:
-        raise InvalidInputError(f"Grouped convolutions must have one number of groups to be grown; got {numbers}.")
-    groups = max(numbers, default=1)
-    targets = dict(wide.named_modules())
-    with torch.no_grad():
-        for name, layer in narrow.named_modules():
-            blocks = 1 if getattr(layer, "groups", 1) > 1 else groups * int(getattr(layer, "parts", 1))
-            for key, source in layer.named_parameters(recurse=False):
-                into: torch.Tensor = targets[name].get_parameter(key)
-                if source.dim() == 1:
-                    into[_places(len(source), len(into), groups)] = source
-                    continue
-                weights: torch.Tensor = source
-                if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-                    into, weights = into.transpose(0, 1), source.transpose(0, 1)
-                outputs = _places(weights.shape[0], into.shape[0], groups)[:, None]
-                inputs = _places(weights.shape[1], into.shape[1], blocks)
-                into[outputs, _others(inputs, into.shape[1])] *= noise
-                into[outputs, inputs] = weights
-    return wide
-
-
 def _drawn(
     source: Source, recipe: Recipe, start: int, rank: Sequence[int], threads: int
 ) -> Iterator[tuple[int, Batch]]:
@@ -240,22 +193,6 @@ def _drawn(
             yield step, batch
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _places(narrow: int, wide: int, blocks: int) -> torch.Tensor:
-    """Where the ``narrow`` channels are among the ``wide``: each block of them first in a block of those."""
-    number = torch.arange(narrow)
-    if narrow == wide:
-        return number
-    block = number.div(narrow // blocks, rounding_mode="floor")
-    return block * (wide // blocks) + number % (narrow // blocks)
-
-
-def _others(places: torch.Tensor, count: int) -> torch.Tensor:
-    """The rest of ``count`` places."""
-    free = torch.ones(count, dtype=torch.bool)
-    free[places] = False
-    return free.nonzero()[:, 0]
 
 
 def _cycle(position: float, decay: float) -> float:
