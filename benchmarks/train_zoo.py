@@ -3,7 +3,7 @@
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
 order of the table in `zoo_jobs`, since a wide one may start from the narrower one before it. An interrupted run resumes
 from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, by default at
-two fifths of the learning rate.
+two fifths of the learning rate. Several processes share the work, where torchrun starts it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ import argparse
 import json
 import time
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from common import kernels
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
+from accelir.image import ImageArray
 from accelir.network import TorchNetwork
-from accelir.tasks import Deblur
+from accelir.tasks import Deblur, Task
 from accelir.threads import processors
 from accelir.training.data import Pairs, Source, make_pairs, photographs
-from accelir.training.recipe import train
+from accelir.training.recipe import Auxiliary, train
 from accelir.training.shake import KernelNaming, ShakePairs
+from accelir.training.team import Team
 from accelir_plugins.span import SPAN
 
 PAIRS_SEED = 1
@@ -44,49 +49,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    prepared: dict[str, Pairs] = {}
     for name in options.names or ZOO:
-        job, path = ZOO[name], WEIGHTS / f"{name}.safetensors"
-        if options.again:
-            job = replace(job, recipe=replace(job.recipe, learning_rate=0.4 * job.recipe.learning_rate, decay=0.95))
-        if options.steps is not None:
-            job = replace(job, recipe=replace(job.recipe, steps=options.steps))
-        if options.batch is not None:
-            job = replace(job, recipe=replace(job.recipe, batch=options.batch))
-        if options.rate is not None:
-            job = replace(job, recipe=replace(job.recipe, learning_rate=options.rate))
+        path = WEIGHTS / f"{name}.safetensors"
         if path.exists() and not options.again:
             continue
-        family = job.family
-        if family.task.name not in prepared:
-            prepared.clear()
-            print(f"preparing {PAIRS} pairs for {family.task.name}", flush=True)
-            prepared[family.task.name] = make_pairs(
-                photographs(options.data / "train"),
-                family.task,
-                count=PAIRS,
-                side=family.side,
-                seed=PAIRS_SEED,
-                workers=processors(),
-            )
-        source: Source = prepared[family.task.name]
-        auxiliary = None
-        if isinstance(family.task, Deblur) and family.coarsest is not None:
-            sharp, blur = prepared[family.task.name].references, kernels(options.data)
-            deblurs = options.again or job.start is not None
-            further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if deblurs else {}
-            source = ShakePairs(sharp, blur, family.task, **further)
-            features, channels = family.coarsest
-            auxiliary = KernelNaming(features, channels * job.width, len(blur))
+        job = asked(ZOO[name], options)
         torch.manual_seed(job.recipe.seed)
-        module = family.build(job.width)
-        if options.again:
-            load_shipped(module, name)
-        elif job.start is not None:
-            narrow = family.build(job.start)
-            load_shipped(narrow, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
-            family.grow(narrow, module)
-        started = time.time()
+        module = started(name, job, again=options.again)
+        source, auxiliary = material(job, options.data, deblurs=options.again or job.start is not None)
+        clock = time.time()
         module = train(
             module,
             source,
@@ -96,11 +67,77 @@ def main() -> None:
             report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
             auxiliary=auxiliary,
         )
+        if not Team.of_this_process().first:
+            continue
         if isinstance(module, SPAN):
             module = module.fused()
         save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
-        seconds = time.time() - started
+        seconds = time.time() - clock
         write_provenance(name, job, seconds, scores(shipped(name, job), options.data), again=options.again)
+
+
+def asked(job: Job, options: argparse.Namespace) -> Job:
+    """A job of the table as the command line has it."""
+    recipe = job.recipe
+    if options.again:
+        recipe = replace(recipe, learning_rate=0.4 * recipe.learning_rate, decay=0.95)
+    if options.steps is not None:
+        recipe = replace(recipe, steps=options.steps)
+    if options.batch is not None:
+        recipe = replace(recipe, batch=options.batch)
+    if options.rate is not None:
+        recipe = replace(recipe, learning_rate=options.rate)
+    return replace(job, recipe=recipe)
+
+
+def started(name: str, job: Job, *, again: bool) -> nn.Module:
+    """The network as its training starts."""
+    module = job.family.build(job.width)
+    if again:
+        load_shipped(module, name)
+    elif job.start is not None:
+        narrow = job.family.build(job.start)
+        load_shipped(narrow, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
+        job.family.grow(narrow, module)
+    return module
+
+
+def material(job: Job, data: Path, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:
+    """What a network is trained on, and with which further loss.
+
+    Args:
+        job: Of the network.
+        data: As on the command line.
+        deblurs: Whether a network against blur deblurs already, as it starts.
+    """
+    family = job.family
+    if family.side is not None:
+        return pairs(data, family.task, family.side), None
+    assert isinstance(family.task, Deblur)
+    assert family.coarsest is not None
+    blur = kernels(data)
+    further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if deblurs else {}
+    features, channels = family.coarsest
+    naming = KernelNaming(features, channels * job.width, len(blur))
+    return ShakePairs(sharp_photographs(data), blur, family.task, **further), naming
+
+
+@lru_cache(maxsize=1)
+def pairs(data: Path, task: Task, side: int) -> Pairs:
+    """Made once for networks of the same task in a row."""
+    print(f"preparing {PAIRS} pairs for {task.name}", flush=True)
+    return make_pairs(photographs(data / "train"), task, count=PAIRS, side=side, seed=PAIRS_SEED, workers=processors())
+
+
+@lru_cache(maxsize=1)
+def sharp_photographs(data: Path) -> list[ImageArray]:
+    """Whole ones, each in two sizes."""
+    sizes = []
+    for path in photographs(data / "train"):
+        image = Image.open(path).convert("RGB")
+        smaller = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
+        sizes += [np.asarray(image), np.asarray(smaller)]
+    return sizes
 
 
 def load_shipped(module: nn.Module, name: str) -> None:
@@ -124,12 +161,12 @@ def shipped(name: str, job: Job) -> TorchNetwork:
 def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, object], *, again: bool) -> None:
     """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
     path = WEIGHTS / f"{name}.json"
+    # Each of several processes takes a batch of its own in a step.
     record: dict[str, object] = {
         "name": name,
         "task": job.family.task.name,
         "width": job.width,
-        "data": f"162 photographs, {PAIRS} pairs of side {job.family.side}, seed {PAIRS_SEED}; clean and compressed "
-        "mixed",
+        "data": f"162 photographs, {_drawn(job.family.side)}; clean and compressed mixed",
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
@@ -145,9 +182,15 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
         **scored,
         "licence": "Apache-2.0",
     }
+    if (processes := Team.of_this_process().size) > 1:
+        record["processes"] = processes
     if again:
         record["continues"] = json.loads(path.read_text())
     path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _drawn(side: int | None) -> str:
+    return "crops drawn as it went" if side is None else f"{PAIRS} pairs of side {side}, seed {PAIRS_SEED}"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Family:
     Attributes:
         task: What the networks undo.
         build: Width to module.
-        side: Side of the prepared inputs.
+        side: Side of the prepared inputs; None where they are drawn as the training goes.
         recipe: How to train, but for steps and learning rate.
         coarsest: For deblurring: name of the submodule at the lowest resolution and its channels over the width.
         grow: Makes a narrow network's weights a wide one's, in place.
@@ -43,7 +43,7 @@ class Family:
 
     task: Task
     build: Callable[[int], nn.Module]
-    side: int
+    side: int | None
     recipe: Recipe
     coarsest: tuple[str, int] | None = None
     grow: Callable[[nn.Module, nn.Module], nn.Module] = grow
@@ -80,10 +80,10 @@ FAMILIES = {
     "dncnn-blind": Family(BLIND, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "restormer-s25": Family(SIGMA_25, Restormer, 96, Recipe(batch=4, patch=64, loss="l1")),
     "nafnet-deblur": Family(
-        SHAKE, NAFNet, 176, Recipe(batch=4, patch=128, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
+        SHAKE, NAFNet, None, Recipe(batch=2, patch=256, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
     ),
     "mimounet-deblur": Family(
-        SHAKE, MIMOUNet, 176, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
+        SHAKE, MIMOUNet, None, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
     ),
 }
 

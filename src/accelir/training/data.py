@@ -17,7 +17,7 @@ from PIL import Image
 
 from accelir.tasks import Deblur, Denoise, Task
 
-__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "make_pairs", "photographs"]
+__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs", "photographs"]
 
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
@@ -172,7 +172,7 @@ def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int
     for number in numbers:
         rng = np.random.default_rng([seed, int(number)])
         source = sources[int(rng.integers(len(sources)))]
-        crop = max((_crop(source, min(need, *source.shape[:2]), rng) for _ in range(2)), key=_texture)
+        crop = lively_crop(source, min(need, *source.shape[:2]), rng)
         crop = task.crop(crop)
         image = task.degrade(crop, rng)
         edge = [(size - side) // 2 for size in image.shape[:2]]
@@ -182,6 +182,17 @@ def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int
         rows, columns = (slice(start * task.scale, (start + side) * task.scale) for start in edge)
         references.append(crop[rows, columns])
     return Pairs(np.stack(inputs), np.stack(references))
+
+
+def lively_crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:
+    """Of two random squares the one with more texture: in flat ones there is little to learn.
+
+    Args:
+        photograph: uint8 (H, W, 3), at least ``side`` pixels on both sides.
+        side: Of the square in pixels.
+        rng: Source of all randomness.
+    """
+    return max((_crop(photograph, side, rng) for _ in range(2)), key=_texture)
 
 
 def _crop(source: Array, side: int, rng: np.random.Generator) -> Array:

@@ -20,7 +20,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, camera_shake_kernel
-from accelir.training.data import Batch, Compressor, compress_randomly
+from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
 __all__ = ["KernelNaming", "ShakePairs"]
@@ -39,7 +39,7 @@ class ShakePairs:
     network that deblurs already goes on with ``lights=0, opening=0``.
 
     Args:
-        references: uint8 (N, side, side, 3), sharp.
+        references: Sharp photographs, uint8 (H, W, 3) each, of any sizes from the crops and twice the ``margin`` on.
         kernels: float32 (h, w) with odd sides, each summing to 1.
         task: Draws the trajectories and the noise.
         compress: What stores the inputs.
@@ -53,7 +53,7 @@ class ShakePairs:
 
     def __init__(
         self,
-        references: Array,
+        references: Sequence[Array],
         kernels: Sequence[npt.NDArray[np.float32]],
         task: Deblur,
         *,
@@ -83,7 +83,7 @@ class ShakePairs:
         Args:
             rng: Source of all randomness.
             count: Inputs.
-            patch: Their side, a multiple of 16.
+            patch: Their side, a multiple of 16. From larger crops the kernel is told more easily.
             progress: Share of the training that is done, 0 to 1.
         """
         opened = progress >= self.opening
@@ -94,9 +94,13 @@ class ShakePairs:
         outer = patch + 2 * self.margin
         inner = slice(self.margin, self.margin + patch)
         for row in range(count):
-            reference = self.references[int(rng.integers(len(self.references)))]
-            y, x = rng.integers(reference.shape[0] - outer + 1, size=2)
-            reference = np.rot90(reference[y : y + outer, x : x + outer], int(rng.integers(4)))
+            photograph = self.references[int(rng.integers(len(self.references)))]
+            if min(photograph.shape[:2]) < outer:
+                height, width = photograph.shape[:2]
+                raise InvalidInputError(
+                    f"Crops of {patch} pixels, blurred, take {outer} pixels a side; a photograph has {height}x{width}."
+                )
+            reference = np.rot90(lively_crop(photograph, outer, rng), int(rng.integers(4)))
             reference = reference[:, :: int(rng.choice((1, -1)))]
             if rng.random() < lights:
                 reference = _with_point_lights(reference, rng)
