@@ -20,7 +20,7 @@ from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatc
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
 from accelir.network import IRNetwork, channels_last
 from accelir.profiling.estimate import Curves, Estimate
-from accelir.profiling.predictor import Predictor, PredictorNet
+from accelir.profiling.predictor import CELL, Predictor, PredictorNet
 from accelir.threads import ranges
 
 __all__ = ["Basis", "Profile", "ProfileHeader"]
@@ -214,7 +214,8 @@ class Profile:
                 for key, value in tensors.items()
                 if key.startswith("predictor.")
             }
-            net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size))
+            stem = "patches" if weights["features.0.weight"].shape[-1] == CELL else "pixels"
+            net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size), stem=stem)
             channels_last(net.float()).load_state_dict(weights)
             group_sensitivity = tensors.get("group_sensitivity")
         except ProfileFormatError:
