@@ -80,7 +80,7 @@ FAMILIES = {
     "dncnn-blind": Family(BLIND, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "restormer-s25": Family(SIGMA_25, Restormer, 96, Recipe(batch=4, patch=64, loss="l1")),
     "nafnet-deblur": Family(
-        SHAKE, NAFNet, None, Recipe(batch=2, patch=256, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
+        SHAKE, NAFNet, None, Recipe(batch=2, patch=192, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
     ),
     "mimounet-deblur": Family(
         SHAKE, MIMOUNet, None, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
@@ -121,7 +121,7 @@ TRAININGS = (
     ("nafnet-deblur", 8, 24_000, 1e-3, None),
     ("nafnet-deblur", 16, 13_000, 2e-3, None),
     ("nafnet-deblur", 24, 24_000, 1e-3, None),
-    ("nafnet-deblur", 32, 4500, 1e-3, 16),
+    ("nafnet-deblur", 32, 3400, 1e-3, 16),
     ("mimounet-deblur", 8, 24_000, 1e-3, None),
     ("mimounet-deblur", 16, 24_000, 1e-3, None),
     ("mimounet-deblur", 32, 24_000, 1e-3, None),
