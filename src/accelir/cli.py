@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,9 @@ def main() -> None:
     """The entry point of the ``accelir`` command."""
     # For networks named package.module:Factory, as python -m has it; last, so that nothing installed is hidden.
     sys.path.append(os.getcwd())
+    log = logging.getLogger("accelir")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     app()
 
 
