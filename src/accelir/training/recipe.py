@@ -104,7 +104,8 @@ def train(
         report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
         drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
-            By default one on a CPU, and else one for each processor up to eight. The batches are the same.
+            By default one on a CPU, and else the processors shared among the processes, up to eight. The batches are
+            the same.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
@@ -134,7 +135,7 @@ def train(
             torch.set_rng_state(state["random"].cpu())
     running = 0.0
     if drawers is None:
-        drawers = 1 if place.type == "cpu" else min(processors(), MOST_DRAWERS)
+        drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
     if drawers < 0:
         raise InvalidInputError(f"Batches are drawn by 0 threads or more; got {drawers}.")
     for step, batch in _drawn(pairs, recipe, start, team.rank_among_several, drawers):
