@@ -21,6 +21,9 @@ from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, ssim_luma
 from accelir.network import IRNetwork
 
+PLAIN_MSE = "one level for all blocks"
+"""How the plain-MSE control is written; files of results that do not say so gave each block a level of its own."""
+
 LOSS = 0.05
 """dB below the heavy network that the control of the FLOPs saving may fall: it shows how flat a family is."""
 

@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from common import Job, Measured, each_task, family, fingerprints, kernels, pictures, progress, rounded, shown_command
+from common import (
+    PLAIN_MSE,
+    Job,
+    Measured,
+    each_task,
+    family,
+    fingerprints,
+    kernels,
+    pictures,
+    progress,
+    rounded,
+    shown_command,
+)
 
 import accelir
 from accelir.bench.measure import bytes_saved, summarise
@@ -48,6 +60,7 @@ def main(
         "codec": codec,
         "networks": fingerprints((net for _, members in jobs.values() for net in members), codec),
         "psnr": "RGB, 0..255, no border",
+        **({"plain_mse": PLAIN_MSE} if "plain-mse" in chosen else {}),
     }
     other = None if codec == "jpeg" else codec
     command = shown_command("main_job.py", output, codec=other, task=task, networks=networks, images=images, arms=arms)
@@ -100,7 +113,8 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
                 network=network,
                 codec=plain.get(arm, codec),
                 budget=accelir.Bytes(budget),
-                estimate=arm.partition(" ")[0],
+                # Plain squared error is least, for its bits, with one level for all blocks.
+                estimate="uniform" if arm in plain else arm,
                 profile=None if arm in plain else profile,
             )
             seconds[arm] = round(time.perf_counter() - started, 3)

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from common import (
+    PLAIN_MSE,
     Job,
     Measured,
     Score,
@@ -121,7 +122,7 @@ def main(
         "jobs": {name: {"qualities": job.qualities, "plain": job.plain} for name, (job, _) in jobs.items()},
         "networks": fingerprints(net for _, members in jobs.values() for net in members),
         "measured": measured,
-        **({} if guided is None else {"guided": guided}),
+        **({"plain_mse": PLAIN_MSE} if guided is None else {"guided": guided}),
         "process": process,
         "peers": ["pillow", *chosen],
         "peer_versions": {name: importlib.metadata.version(name) for name in ("pyvips-binary", "pyjpegli")},
@@ -209,7 +210,8 @@ class Picture:
             name = f"plain-mse {json.dumps(options)}"
             arms[name] = (
                 accelir.codec("jpeg", process=self.process, **options),
-                self._control("plain-mse", options, network),
+                # Plain squared error is least, for its bits, with one level for all blocks.
+                self._control(options, network),
             )
         # All that was tuned for the network but the sensitivities, and one level for all blocks, which is best for
         # squared error: lambda is tried on either side.
@@ -218,15 +220,15 @@ class Picture:
             options = {**own, "trust": 0.0, "rdo": factor * own["rdo"]}
             name = f"own options, lambda x {factor:g}"
             codec = accelir.codec("jpeg", process=self.process, **options)
-            arms[name] = (codec, self._control("uniform", options, network))
+            arms[name] = (codec, self._control(options, network))
         return arms
 
-    def _control(self, kind: str, options: dict[str, Any], network: IRNetwork) -> Estimate:
-        key = f"{kind} {json.dumps(options)}"
+    def _control(self, options: dict[str, Any], network: IRNetwork) -> Estimate:
+        key = json.dumps(options)
         if key not in self._plain:
             # Both processes quantise alike: which blocks get which level does not depend on it.
             codec = accelir.codec("jpeg", **options)
-            self._plain[key] = control_estimate(kind, codec, network, self.shared.image, None)
+            self._plain[key] = control_estimate("uniform", codec, network, self.shared.image, None)
         return self._plain[key]
 
 
