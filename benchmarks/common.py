@@ -22,7 +22,8 @@ from accelir.metrics import psnr_rgb, ssim_luma
 from accelir.network import IRNetwork
 
 PLAIN_MSE = "one level for all blocks"
-"""How the plain-MSE control is written; files of results that do not say so gave each block a level of its own."""
+"""How the plain-MSE control is written, since that is best for squared error; files of results that do not say so gave
+each block a level of its own."""
 
 LOSS = 0.05
 """dB below the heavy network that the control of the FLOPs saving may fall: it shows how flat a family is."""

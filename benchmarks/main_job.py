@@ -113,7 +113,6 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
                 network=network,
                 codec=plain.get(arm, codec),
                 budget=accelir.Bytes(budget),
-                # Plain squared error is least, for its bits, with one level for all blocks.
                 estimate="uniform" if arm in plain else arm,
                 profile=None if arm in plain else profile,
             )

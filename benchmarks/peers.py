@@ -210,7 +210,6 @@ class Picture:
             name = f"plain-mse {json.dumps(options)}"
             arms[name] = (
                 accelir.codec("jpeg", process=self.process, **options),
-                # Plain squared error is least, for its bits, with one level for all blocks.
                 self._control(options, network),
             )
         # All that was tuned for the network but the sensitivities, and one level for all blocks, which is best for

@@ -67,13 +67,15 @@ def main() -> None:
             report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
             auxiliary=auxiliary,
         )
-        if not Team.of_this_process().first:
-            continue
-        if isinstance(module, SPAN):
-            module = module.fused()
-        save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
-        seconds = time.time() - clock
-        write_provenance(name, job, seconds, scores(shipped(name, job), options.data), again=options.again)
+        team = Team.of_this_process()
+        if team.first:
+            if isinstance(module, SPAN):
+                module = module.fused()
+            save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
+            seconds = time.time() - clock
+            write_provenance(name, job, seconds, scores(shipped(name, job), options.data), again=options.again)
+        # The others may need these weights for the next network.
+        team.wait()
 
 
 def asked(job: Job, options: argparse.Namespace) -> Job:

@@ -157,6 +157,8 @@ def test_kernels_beyond_the_margin_are_refused(shake: ShakePairs) -> None:
         ShakePairs(shake.references, shake.kernels, Deblur(), lights=2)
     with pytest.raises(InvalidInputError, match="49 pixels"):
         ShakePairs(shake.references, [kernel_of((0, 0), side=51)], Deblur())
+    with pytest.raises(InvalidInputError, match="a photograph has"):
+        shake.batch(np.random.default_rng(0), 1, 4096)
 
 
 def test_naming_the_kernel_teaches_to_tell_it(shake: ShakePairs) -> None:

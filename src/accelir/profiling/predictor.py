@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,7 @@ class PredictorNet(nn.Module):
         coefficients: Outputs that describe the block's sensitivity.
         groups: Outputs that score its group.
         stem: Of the first layers. ``"patches"`` sum up squares of 4 pixels each by itself, 0.8k MAC per pixel in all.
-            ``"pixels"`` look at each pixel with its neighbours, 2k MAC per pixel in three times the time: profiles of
-            earlier versions have it.
+            ``"pixels"`` look at each pixel with its neighbours, 2k MAC per pixel: profiles of earlier versions have it.
     """
 
     def __init__(self, block: int, coefficients: int, groups: int, *, stem: str = "patches") -> None:
@@ -77,48 +77,33 @@ class PredictorNet(nn.Module):
         Returns:
             Float (1, R, rows, cols) and (1, G, rows, cols), but for rounding those of `forward`.
         """
-        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
-        first, *others = convolutions[:-2]
-        # Pixels as they are: the network wants (x / 255 - 0.5), padded with zeros, which are 127.5 here.
-        weight = first.weight / 255
-        bias = None if first.bias is None else first.bias - 0.5 * first.weight.sum((1, 2, 3))
+        first, *others = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
         values = first.out_channels * pixels.shape[3] * self.block // first.stride[0] ** 2
         rows = max(1, STRIP_VALUES // values) * self.block
-        through = self._patches if self.stem == "patches" else self._pixels
-        features = torch.cat(list(through(pixels, rows, weight, bias, others)), dim=2)
-        for layer in convolutions[-2:]:
+        strips = self._patches if self.stem == "patches" else self._pixels
+        features = torch.cat(list(strips(pixels, rows, _of_bytes(first), others[:-2])), dim=2)
+        for layer in others[-2:]:
             features = layer(features).relu_()
         return self.sensitivity(features), self.group(features)
 
     def _patches(
-        self,
-        pixels: torch.Tensor,
-        rows: int,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        others: list[nn.Conv2d],
+        self, pixels: torch.Tensor, rows: int, first: nn.Conv2d, others: list[nn.Conv2d]
     ) -> Iterator[torch.Tensor]:
         """Features of the blocks, ``rows`` of pixels at a time: strips have nothing to do with each other."""
-        dtype = _computed_in(weight)
+        dtype = _computed_in(first)
         for top in range(0, pixels.shape[2], rows):
-            strip = pixels[:, :, top : top + rows]
-            seen = nn.functional.conv2d(strip.to(dtype), weight, bias, stride=CELL).relu_()
-            for layer in others:
+            seen = pixels[:, :, top : top + rows].to(dtype)
+            for layer in (first, *others):
                 seen = layer(seen).relu_()
             yield seen
 
     def _pixels(
-        self,
-        pixels: torch.Tensor,
-        rows: int,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        others: list[nn.Conv2d],
+        self, pixels: torch.Tensor, rows: int, first: nn.Conv2d, others: list[nn.Conv2d]
     ) -> Iterator[torch.Tensor]:
         """The same where layers look beyond a strip."""
         to_cells, second, *to_blocks = others
         height, width = pixels.shape[2:]
-        dtype = _computed_in(weight)
+        dtype = _computed_in(first)
         known = torch.empty((1, to_cells.out_channels, 0, width // CELL), dtype=dtype)
         done = 0
         for top in range(0, height, rows):
@@ -126,7 +111,7 @@ class PredictorNet(nn.Module):
             # One cell further down is seen, and one above, which the strip before has left.
             stop = min(bottom + CELL, height)
             if stop > done:
-                fine = nn.functional.conv2d(_framed(pixels, done, stop, dtype), weight, bias).relu_()
+                fine = nn.functional.conv2d(_framed(pixels, done, stop, dtype), first.weight, first.bias).relu_()
                 known = torch.cat([known, to_cells(fine).relu_()], dim=2)
                 done = stop
             edges = (0, 0, int(top == 0), int(bottom == height))
@@ -138,9 +123,19 @@ class PredictorNet(nn.Module):
             known = known[:, :, -2:]
 
 
-def _computed_in(weight: torch.Tensor) -> torch.dtype:
+def _of_bytes(first: nn.Conv2d) -> nn.Conv2d:
+    """The first layer for pixels as they are: it wants (x / 255 - 0.5), padded with zeros, which are 127.5 here."""
+    layer = copy.deepcopy(first)
+    with torch.no_grad():
+        if layer.bias is not None:
+            layer.bias -= 0.5 * first.weight.sum((1, 2, 3))
+        layer.weight /= 255
+    return layer
+
+
+def _computed_in(layer: nn.Conv2d) -> torch.dtype:
     """The type that convolutions compute in."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else layer.weight.dtype
 
 
 def _framed(pixels: torch.Tensor, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
