@@ -39,6 +39,9 @@ FORESEEN_AT_FIRST = 0.003
 FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
 
+CAUTION = 0.0015
+"""How much less, in logarithm, is aimed at once a file has told how far off what is foreseen is: a third is dear."""
+
 BEYOND_FINEST = 6
 """Levels beyond the finest up to which the fine control still makes blocks finer."""
 
@@ -47,6 +50,9 @@ SAFE = 0.02
 
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
+
+GOAL_ON_SECOND_SIGHT = 0.992
+"""The same from the second file on where sizes are foreseen: such files are large, and a third costs its time."""
 
 
 def _as_number(value: object) -> float:
@@ -328,9 +334,9 @@ def _trim_with_foresight(
         if nearest in written:
             break
         written[nearest] = files.keep(prepared.write(levels, nearest))
-        if files.enough:
+        if files.enough or (len(written) > 1 and files.filled >= GOAL_ON_SECOND_SIGHT):
             break
-        correction = written[nearest] - foreseen[nearest]
+        correction = written[nearest] - foreseen[nearest] + CAUTION
     return written
 
 
