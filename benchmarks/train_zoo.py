@@ -118,7 +118,7 @@ def material(job: Job, data: Path, *, deblurs: bool) -> tuple[Source, Auxiliary 
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
     blur = kernels(data)
-    further = {"lights": 0.0, "opening": 0.0, "compressed": 0.75} if deblurs else {}
+    further = {"lights": 0.0, "opening": 0.75, "compressed": 0.75} if deblurs else {}
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))
     return ShakePairs(sharp_photographs(data), blur, family.task, **further), naming
