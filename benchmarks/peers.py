@@ -46,7 +46,7 @@ from accelir.profiling.profile import Profile
 from accelir.profiling.sensitivity import measure_sensitivity
 
 SETS = ("Kodak24", "Set14", "BSD100")
-LAMBDAS = (0.5, 1.0, 2.0)
+LAMBDAS = (0.25, 0.5, 1.0, 2.0)
 """Of the control that has the profile's options: how its lambda is to that of the profile."""
 
 Peer = Callable[[ImageArray, int], bytes]

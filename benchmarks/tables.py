@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import typer
-from common import fingerprints
+from common import fingerprints, job
 
 import accelir
 
@@ -62,10 +63,12 @@ narrower one saves on Pillow's own file when the restored PSNR may fall by 0.05 
 PEERS = """
 **Against other JPEG encoders at equal bytes**: mean restored PSNR of ours over each, in dB, at the same three qualities
 of Pillow's file. mozjpeg writes the smaller of its baseline and progressive files, trellis on, and so do we; "best" is
-the best of Pillow and these on each image. Plain MSE is as above, with the 95 % interval of the mean over images.
+the best of Pillow and these on each image. Plain MSE is as above, with the 95 % interval of the mean over images. The
+last column is what the predicted sensitivities keep of the gain that measured ones have, where that can be told from
+zero.
 
-| task | network | images | mozjpeg | with its flat table | with PSNR-HVS | jpegli | beats the best | over plain MSE |
-|---|---|---|---|---|---|---|---|---|
+| task | network | images | mozjpeg | its flat table | PSNR-HVS | jpegli | beats the best | over plain MSE | of measured |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 SIMILARITY = """
@@ -77,17 +80,18 @@ SIMILARITY = """
 
 GUIDED_PEERS = """
 **Against them with the clean original at the sender**, at equal bytes: mean restored PSNR of the guided file over each,
-in dB, and on how many of the images it is better than the best of them.
+in dB, on how many of the images it is better than the best of them, and what it has over our own file from the
+predicted profile: mean, and the least on any image.
 
-| task | network | images | passes | Pillow | mozjpeg | with its flat table | with PSNR-HVS | jpegli | beats the best |
-|---|---|---|---|---|---|---|---|---|---|
+| task | network | images | passes | Pillow | mozjpeg | its flat table | PSNR-HVS | jpegli | beats the best | gain | least |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 CONTROLS = """
 **What sensitivities add**: restored PSNR of ours over two controls at equal bytes, in dB, with the 95 % interval of the
 mean over images. Plain MSE is as above. The other control has all options that were tuned for the network, and one
-level for all blocks with the weights of plain MSE; lambda is tried at half and double too, and the best counts. What is
-left over it is owed to sensitivities.
+level for all blocks with the weights of plain MSE; lambda is tried at a quarter, at half and double too, and the best
+counts. What is left over it is owed to sensitivities.
 
 | task | network | images | over plain MSE | owed to sensitivities |
 |---|---|---|---|---|
@@ -111,6 +115,22 @@ bytes, no network run, over the guided file restored.
 
 | task | encoded for width | restored by | gain | least gain | images | passes | the original itself |
 |---|---|---|---|---|---|---|---|
+"""
+
+TIME = """
+**Time of encode() to a budget** for a photograph of 3840x2160, predicted profile and all files that it takes, at the
+same qualities of Pillow's file: over one pass of mozjpeg (libvips, baseline, trellis on), and over the bisection by
+which that finds the same bytes.
+
+| task | network | threads | seconds | over one pass | over its bisection |
+|---|---|---|---|---|---|
+"""
+TIME_BESIDE = """
+The first call of a process takes {first:.1f} s with nothing compiled, and {kept:.1f} s where an earlier process has
+left compiled code. Resident memory, torch and the photograph included, comes to {memory} for {megapixels} megapixels. In one
+thread a megapixel takes {slowest:.2f} s in a picture of {smallest:.2f} megapixels and {fastest:.2f} s in one of
+{largest:.0f}: what a call costs whatever the size weighs in small ones. A folder goes {folder:.2f} times as fast on two
+processors as on one.
 """
 
 EARLIER = "†"
@@ -164,6 +184,7 @@ def tables() -> dict[str, str]:
         "formats": table(FORMATS, _format_rows, formats),
         "guided": table(GUIDED, _guided_rows, guided),
         "guided-peers": table(GUIDED_PEERS, _guided_peer_rows, by_task("peers_guided_{}")),
+        "time": table(TIME, _time_rows, [("speed", ())]),
     }
     return made | {"commands": "\n```sh\n" + "\n".join(used) + "\n```\n"}
 
@@ -257,9 +278,20 @@ def _peer_rows(task: str, found: dict[str, Any]) -> list[str]:
             *_means(mine, "gain_over_peers", OTHERS[1:]),
             _percent([row["gain_over_best_peer"]["share_better"] for row in mine]),
             _intervals([row["gain_over_plain_mse"]["profile"] for row in mine]) + _weaker(found),
+            _kept([row["gain_over_plain_mse"] for row in mine]),
         ]
         rows.append(_row(cells))
     return rows
+
+
+def _kept(gains: list[dict[str, dict[str, float]]]) -> str:
+    """What prediction keeps of the gain that measured sensitivities have, in per cent."""
+    measured = [gain.get("measured", {"mean": 0.0, "low": 0.0}) for gain in gains]
+    kept = [
+        f"{100 * gain['profile']['mean'] / most['mean']:.0f}" if most["low"] > 0 else "-"
+        for gain, most in zip(gains, measured, strict=True)
+    ]
+    return " / ".join(kept) + (" %" if set(kept) != {"-"} else "")
 
 
 def _weaker(found: dict[str, Any]) -> str:
@@ -288,8 +320,21 @@ def _guided_peer_rows(task: str, found: dict[str, Any]) -> list[str]:
             *_means(mine, "guided_gain_over_peers", OTHERS),
             _percent([row["guided_gain_over_best_peer"]["share_better"] for row in mine]),
         ]
+        gains = [_gains(found, "guided", "profile", row) for row in mine]
+        cells += [" / ".join(f"{pick(each):+.2f}" for each in gains) for pick in (fmean, min)]
         rows.append(_row(cells))
     return rows
+
+
+def _gains(found: dict[str, Any], arm: str, over: str, row: dict[str, Any]) -> list[float]:
+    """Restored PSNR of an arm over another on each image of a row of the summary."""
+    return [
+        mine["psnr"][arm] - mine["psnr"][over]
+        for record in found["records"]
+        if all(record[key] == row[key] for key in ("task", "network", "set"))
+        for mine in record["qualities"]
+        if mine["quality"] == row["quality"]
+    ]
 
 
 def _control_rows(task: str, found: dict[str, Any]) -> list[str]:
@@ -321,6 +366,38 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
         ]
         rows.append(_row(cells))
     return rows
+
+
+def _time_rows(found: dict[str, Any]) -> list[str]:
+    def measured(of: str) -> list[dict[str, Any]]:
+        return [record for record in found["records"] if record["of"] == of]
+
+    rows = []
+    budgets = measured("budget")
+    for network, threads in dict.fromkeys((record["network"], record["threads"]) for record in budgets):
+        mine = [record for record in budgets if (record["network"], record["threads"]) == (network, threads)]
+        task = next(task for task in TASKS if network.startswith(job("jpeg", task).family))
+        cells = [
+            TASKS[task],
+            _named(found, network),
+            str(threads),
+            " / ".join(f"{record['seconds']:.2f}" for record in mine),
+            " / ".join(f"{record['seconds'] / record['mozjpeg_seconds_of_a_pass']:.2f}" for record in mine),
+            " / ".join(f"{record['seconds'] / record['mozjpeg_seconds']:.2f}" for record in mine),
+        ]
+        rows.append(_row(cells))
+    calls = {record["cache"]: record["seconds_of_first_call"] for record in measured("first call")}
+    sizes = sorted((record["height"] * record["width"] / 1e6, record) for record in measured("pixels"))
+    (smallest, least), (largest, most) = sizes[0], sizes[-1]
+    speeds = {record["workers"]: record["pictures_per_second_after"] for record in measured("folder")}
+    memory = [f"{record['gigabytes_at_most']:.2f} GB" for record in measured("memory")]
+    of = [f"{record['height'] * record['width'] / 1e6:.0f}" for record in measured("memory")]
+    beside = TIME_BESIDE.format(
+        first=calls["empty"], kept=calls["kept"], memory=" and ".join(memory), megapixels=" and ".join(of),
+        slowest=least["seconds_per_megapixel"], smallest=smallest, fastest=most["seconds_per_megapixel"],
+        largest=largest, folder=speeds[2] / speeds[1],
+    )  # fmt: skip
+    return [*rows, beside.rstrip()]
 
 
 def _named(found: dict[str, Any], network: str, encoded_for: Iterable[str] | None = None) -> str:
