@@ -67,7 +67,7 @@ the best of Pillow and these on each image. Plain MSE is as above, with the 95 %
 last column is what the predicted sensitivities keep of the gain that measured ones have, where that can be told from
 zero.
 
-| task | network | images | mozjpeg | its flat table | PSNR-HVS | jpegli | beats the best | over plain MSE | of measured |
+| task | network | images | mozjpeg | its flat table | PSNR-HVS | jpegli | beats best | over plain MSE | of measured |
 |---|---|---|---|---|---|---|---|---|---|
 """
 
@@ -83,7 +83,7 @@ GUIDED_PEERS = """
 in dB, on how many of the images it is better than the best of them, and what it has over our own file from the
 predicted profile: mean, and the least on any image.
 
-| task | network | images | passes | Pillow | mozjpeg | its flat table | PSNR-HVS | jpegli | beats the best | gain | least |
+| task | network | images | passes | Pillow | mozjpeg | flat table | PSNR-HVS | jpegli | beats best | gain | least |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
@@ -127,8 +127,8 @@ which that finds the same bytes.
 """
 TIME_BESIDE = """
 The first call of a process takes {first:.1f} s with nothing compiled, and {kept:.1f} s where an earlier process has
-left compiled code. Resident memory, torch and the photograph included, comes to {memory} for {megapixels} megapixels. In one
-thread a megapixel takes {slowest:.2f} s in a picture of {smallest:.2f} megapixels and {fastest:.2f} s in one of
+left compiled code. Resident memory, torch and the photograph included, comes to {memory} for {megapixels} megapixels.
+In one thread a megapixel takes {slowest:.2f} s in a picture of {smallest:.2f} megapixels and {fastest:.2f} s in one of
 {largest:.0f}: what a call costs whatever the size weighs in small ones. A folder goes {folder:.2f} times as fast on two
 processors as on one.
 """

@@ -196,7 +196,10 @@ class ContinuousPrepared(StepPrepared):
         size = self.codec.sizes(float(np.max(levels)) + trim)
         height, width = self.image.shape[:2]
         bits = np.full((height // 8, width // 8), 1.0, np.float32)
-        return Encoded(bytes(size), np.full(bits.shape, 3), 8, width, height, 8.0 * size - bits.sum(), bits, "exact")
+        level = min(max(round(self.written[-1]), 0), len(self.codec.levels) - 1)
+        return Encoded(
+            bytes(size), np.full(bits.shape, level), 8, width, height, 8.0 * size - bits.sum(), bits, "exact"
+        )
 
 
 class ContinuousCodec(FineCodec):

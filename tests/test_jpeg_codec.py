@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import accelir
 from accelir.errors import CodecError, DecodeError, InvalidInputError
 from accelir_plugins.jpeg import JpegCodec, entropy, trellis
 from accelir_plugins.jpeg import tables as quantisation_tables
@@ -438,3 +439,12 @@ def test_a_network_that_needs_nothing_still_gets_a_picture(photo):
     zero, one = (np.full((12, 16, 384), value, dtype=np.float32) for value in (0, 1))
     codec = JpegCodec()
     assert codec.encode(photo, 9, sensitivity=zero).data == codec.encode(photo, 9, sensitivity=one).data
+
+
+@pytest.mark.parametrize(
+    ("colour", "budget"), [((90, 140, 30), accelir.LikeQuality(90)), ((200, 0, 0), accelir.Bytes(3000))]
+)
+def test_a_picture_of_one_colour_is_as_fine_as_it_can_be(colour, budget):
+    image = np.full((300, 200, 3), colour, np.uint8)
+    encoded = accelir.encode(image, network="edsr-x4-f8", budget=budget)
+    assert np.abs(JpegCodec().decode(encoded.data).astype(int) - image).max() <= 2

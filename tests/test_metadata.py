@@ -21,6 +21,7 @@ NETWORK = "edsr-x4-f8"
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>a</note></x:xmpmeta>'
 ORIENTATION, ARTIST = 0x0112, 0x013B
+EXIF, WIDTH, HEIGHT = 0x8769, 0xA002, 0xA003
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def stored(picture: Image.Image, kind: str = "JPEG", orientation: int = 1, **mor
     exif[ARTIST] = "somebody"
     exif[ORIENTATION] = orientation
     stream = io.BytesIO()
-    picture.save(stream, kind, exif=exif, **({"icc_profile": ICC, "xmp": XMP} | more))
+    picture.save(stream, kind, **({"exif": exif, "icc_profile": ICC, "xmp": XMP} | more))
     return stream.getvalue()
 
 
@@ -186,3 +187,38 @@ def test_the_command_line_keeps_it_in_any_format(picture, tmp_path):
         assert done.exit_code == 0, done.output
         assert read_image(target)[1].xmp == XMP
         assert b"somebody" in read_image(target)[1].exif
+
+
+def sized(picture: Image.Image, orientation: int = 1) -> bytes:
+    exif = Image.Exif()
+    exif[ARTIST], exif[ORIENTATION] = "somebody", orientation
+    exif.get_ifd(EXIF)[WIDTH], exif.get_ifd(EXIF)[HEIGHT] = picture.size
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", exif=exif)
+    return stream.getvalue()
+
+
+def size_in(exif: Image.Exif) -> tuple[int, int]:
+    return exif.get_ifd(EXIF)[WIDTH], exif.get_ifd(EXIF)[HEIGHT]
+
+
+def test_exif_says_the_size_of_the_pixels_that_it_stands_beside(picture):
+    turned = accelir.encode(sized(picture, 6), network=NETWORK, budget=accelir.Bytes(8000))
+    made = accelir.encode(reference=sized(picture), network=NETWORK, budget=accelir.Bytes(8000), passes=1)
+    for encoded, size in ((turned, (48, 64)), (made, (16, 12))):
+        with Image.open(io.BytesIO(encoded.data)) as opened:
+            assert opened.size == size
+            assert size_in(opened.getexif()) == size
+            assert opened.getexif()[ARTIST] == "somebody"
+    restored = accelir.restore(made.data, network=NETWORK)
+    exif = Image.Exif()
+    exif.load(restored.info["exif"])
+    assert size_in(exif) == restored.size == (64, 48)
+
+
+def test_a_budget_that_metadata_takes_says_so(picture):
+    source = stored(picture, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + bytes(30_000))
+    with pytest.raises(BudgetError, match=r"of them metadata, which metadata='strip'") as refused:
+        accelir.encode(source, network=NETWORK, budget=accelir.Bytes(8000))
+    assert 30_000 < refused.value.metadata < refused.value.smallest
+    assert len(accelir.encode(source, network=NETWORK, budget=accelir.Bytes(8000), metadata="strip").data) <= 8000

@@ -43,7 +43,7 @@ CodecSettings = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
 ]
-ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance")
+ESTIMATES = ("profile", "measured", "uniform", "plain-mse", "variance", "oracle")
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def encode(
     profile: Annotated[Path | None, typer.Option("--profile", help="A profile made by `accelir profile`.")] = None,
     estimate: Annotated[
         str,
-        typer.Option("--estimate", help="profile, measured, or a control: uniform, plain-mse, variance."),
+        typer.Option("--estimate", help=f"One of {', '.join(ESTIMATES)}; the last takes --reference."),
     ] = "profile",
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The clean original: networks run to come nearer to it.")

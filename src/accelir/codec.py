@@ -85,6 +85,11 @@ class Prepared(ABC):
 
     foresees: bool = False
 
+    @property
+    def metadata_bytes(self) -> int:
+        """How much of each file is metadata."""
+        return 0
+
     @abstractmethod
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         """Write the file.
@@ -140,13 +145,13 @@ class PreparedWithMetadata(Prepared):
         self.foresees = prepared.foresees
 
     @cached_property
-    def _overhead(self) -> int:
-        """Bytes of the metadata, in a file of any picture."""
+    def metadata_bytes(self) -> int:
+        """The same for files of any picture."""
         bare = self._codec.encode(np.zeros((8, 8, 3), np.uint8), 0).data
         return len(self._codec.embed(bare, self._metadata)) - len(bare)
 
     def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
-        return self._prepared.size(levels, trim) + self._overhead
+        return self._prepared.size(levels, trim) + self.metadata_bytes
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         bare = self._prepared.write(levels, trim)

@@ -67,14 +67,18 @@ class BudgetError(AccelIRError, ValueError):
     Attributes:
         asked: The budget, in bytes.
         smallest: The smallest file possible, in bytes.
+        metadata: How many of these are colour profile, EXIF and XMP.
     """
 
-    def __init__(self, asked: int, smallest: int, codec: str) -> None:
+    def __init__(self, asked: int, smallest: int, codec: str, metadata: int = 0) -> None:
+        advice = f", {metadata} of them metadata, which metadata='strip' (--strip) leaves out" if metadata else ""
         super().__init__(
-            f"A budget of {asked} bytes is impossible: the smallest {codec} file of this image takes {smallest} bytes."
+            f"A budget of {asked} bytes is impossible: the smallest {codec} file of this image takes {smallest} bytes"
+            f"{advice}."
         )
         self.asked = asked
         self.smallest = smallest
+        self.metadata = metadata
 
 
 class ProfileNotFoundError(AccelIRError, LookupError):

@@ -75,7 +75,7 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
     """
     if isinstance(source, np.ndarray):
         return require_image(source), Metadata()
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     unreadable = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
     if isinstance(source, str | Path | bytes):
@@ -86,7 +86,8 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
             deep = _is_deep(picture) or _is_deep_avif(data) or _is_deep_jpeg2000(data)
             picture.load()
         except unreadable as error:
-            raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({error}).{hint}") from error
+            why = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+            raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({why}).{hint}") from error
     elif isinstance(source, Image.Image):
         picture = source
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ _EXIF_PREFIX = b"Exif\0\0"
 
 _ORIENTATION = 0x0112
 
+_DIRECTORY, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
+"""The directory of EXIF proper, and what in it says the size of the picture."""
+
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)
 """Tags of a TIFF's first directory that are of the picture and not of how it is stored: title to copyright."""
 
-_DIRECTORIES = (0x8769, 0x8825)
+_DIRECTORIES = (_DIRECTORY, 0x8825)
 """Directories of EXIF proper and of the place."""
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>)\s*)[2-8](?=\s*[\"'<])")
@@ -65,6 +68,25 @@ class Metadata:
 
     def __bool__(self) -> bool:
         return bool(self.icc or self.exif or self.xmp)
+
+    def of_size(self, height: int, width: int) -> Metadata:
+        """The same for pixels that were enlarged, reduced or turned: where EXIF says another size, it says this one.
+
+        A thumbnail is left out then.
+        """
+        from PIL import Image
+
+        exif = Image.Exif()
+        try:
+            exif.load(self.exif)
+            directory = exif.get_ifd(_DIRECTORY)
+            if (directory.get(_WIDTH, width), directory.get(_HEIGHT, height)) == (width, height):
+                return self
+            directory[_WIDTH], directory[_HEIGHT] = width, height
+            return replace(self, exif=exif.tobytes().removeprefix(_EXIF_PREFIX))
+        # Pillow's reader and writer of EXIF raise whatever damaged bytes lead them to.
+        except Exception:
+            return self
 
     def info(self) -> dict[str, bytes]:
         """As Pillow keeps it in ``picture.info``, and takes it in ``picture.save(...)``."""

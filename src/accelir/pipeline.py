@@ -126,6 +126,7 @@ def encode(
             f"Codec {coder.name!r} keeps no metadata; the picture's is left out.", MetadataWarning, stacklevel=2
         )
         kept = Metadata()
+    kept = kept.of_size(*array.shape[:2])
     if passes is None:
         passes = PASSES * len(nets) if clean is not None and estimate not in CONTROLS else 0
     if clean is not None:
@@ -215,7 +216,7 @@ def restore(
         source = data if coder is None else with_metadata(coder.decode(data), data)
     pixels, metadata = read_image(source)
     restored = PILImage.fromarray(net.restore(pixels, device=device, dtype=dtype))
-    restored.info.update(metadata.info())
+    restored.info.update(metadata.of_size(restored.height, restored.width).info())
     return restored
 
 

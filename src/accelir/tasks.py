@@ -61,9 +61,10 @@ class Task(ABC):
         """
         clean = self.crop(reference)
         if clean.shape != (image.shape[0] * self.scale, image.shape[1] * self.scale, *image.shape[2:]):
+            differ = "" if reference.ndim == image.ndim else ": one is gray, the other has colours"
             raise InvalidInputError(
                 f"The reference of shape {reference.shape} does not belong to an image of shape {image.shape} at scale "
-                f"{self.scale}."
+                f"{self.scale}{differ}."
             )
         return clean
 

@@ -164,7 +164,10 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
     else:
         smallest = _by_allocation(codec, prepared, estimate, propose, levels, files, foresees=foresees)
     if files.best is None:
-        raise BudgetError(budget, smallest, codec.name)
+        raise BudgetError(budget, smallest, codec.name, prepared.metadata_bytes)
+    if files.filled < codec.fill and files.finest < (finest := len(codec.levels) - 1):
+        # So little is to be said of the picture that the size tells levels no more apart, as where it has one colour.
+        files.keep(prepared.write(finest))
     return files.best
 
 
@@ -348,6 +351,8 @@ class _Files:
         self.count = 0
         self._fill, self._patience = codec.fill, codec.patience
         self.best: Encoded | None = None
+        self.finest = 0
+        """The finest level that all blocks of a file had."""
 
     @property
     def filled(self) -> float:
@@ -367,6 +372,12 @@ class _Files:
         """Take a file that was written and return the logarithm of its size over the budget."""
         size = len(encoded.data)
         self.count += 1
-        if size <= self.budget and (self.best is None or size > len(self.best.data)):
+        self.finest = max(self.finest, int(encoded.levels.min()))
+        if size <= self.budget and (self.best is None or _rank(encoded) > _rank(self.best)):
             self.best = encoded
         return self.gap(size)
+
+
+def _rank(encoded: Encoded) -> tuple[int, int]:
+    """Of files that fit the larger is better, and of files as large the finer."""
+    return len(encoded.data), int(encoded.levels.sum())

@@ -18,7 +18,8 @@ __all__ = ["ENOUGH", "Sample", "take_sample"]
 
 # Units lie side by side in runs: DC levels are coded as differences to the one before.
 _RUN = 16
-_RUNS = 256
+# So that 1920x1080 pixels, which are 8160 units, are enough.
+_RUNS = 255
 ENOUGH = 2 * _RUN * _RUNS
 """Units of an image from which on a sample saves work."""
 
