@@ -53,7 +53,7 @@ def main() -> None:
         path = WEIGHTS / f"{name}.safetensors"
         if path.exists() and not options.again:
             continue
-        job = asked(ZOO[name], options)
+        job = asked(name, options)
         torch.manual_seed(job.recipe.seed)
         module = started(name, job, again=options.again)
         source, auxiliary = material(job, options.data, deblurs=options.again or job.start is not None)
@@ -78,11 +78,13 @@ def main() -> None:
         team.wait()
 
 
-def asked(job: Job, options: argparse.Namespace) -> Job:
+def asked(name: str, options: argparse.Namespace) -> Job:
     """A job of the table as the command line has it."""
+    job = ZOO[name]
     recipe = job.recipe
     if options.again:
-        recipe = replace(recipe, learning_rate=0.4 * recipe.learning_rate, decay=0.95)
+        # Other batches than those that it has seen.
+        recipe = replace(recipe, learning_rate=0.4 * recipe.learning_rate, decay=0.95, seed=trainings_before(name))
     if options.steps is not None:
         recipe = replace(recipe, steps=options.steps)
     if options.batch is not None:
@@ -90,6 +92,14 @@ def asked(job: Job, options: argparse.Namespace) -> Job:
     if options.rate is not None:
         recipe = replace(recipe, learning_rate=options.rate)
     return replace(job, recipe=recipe)
+
+
+def trainings_before(name: str) -> int:
+    """How often a shipped network was trained."""
+    record, count = json.loads((WEIGHTS / f"{name}.json").read_text()), 1
+    while "continues" in record:
+        record, count = record["continues"], count + 1
+    return count
 
 
 def started(name: str, job: Job, *, again: bool) -> nn.Module:

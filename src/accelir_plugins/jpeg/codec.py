@@ -111,7 +111,15 @@ class JpegCodec(Codec):
         {"rdo": 0.05, "shape": 0.0, "trust": 0.5, "emphasis": 0.1, "chroma_emphasis": 0.3, "zeroing": 0.9},
         # That smooth: differences between blocks count most.
         {"rdo": 0.14, "shape": 0.7, "emphasis": 0.2, "zeroing": 0.85},
-        {"rdo": 0.15, "shape": 1.2, "trust": 0.5, "emphasis": 0.5, "zeroing": 0.9, "compensation": 1.0},
+        {
+            "rdo": 0.2,
+            "rdo_falloff": 0.5,
+            "shape": 1.2,
+            "trust": 0.5,
+            "emphasis": 0.5,
+            "zeroing": 0.9,
+            "compensation": 1,
+        },
         # That sharpen.
         {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15, "zeroing": 0.85},
         {"rdo": 0.1, "shape": 0.5, "trust": 0.5, "compensation": 0.35},
@@ -126,7 +134,7 @@ class JpegCodec(Codec):
         "zeroing": (0.7, 0.85, 1.0),
         "chroma_emphasis": (-0.3, 0.0, 0.3, 0.5),
         "compensation": (0.35, 0.7, 1.0),
-        "rdo_falloff": (0.0, 0.5),
+        "rdo_falloff": (0.0, 0.5, 1.0),
     }
     Options: ClassVar[type[CodecOptions]] = JpegOptions
     options: JpegOptions
