@@ -91,10 +91,10 @@ CONTROLS = """
 **What sensitivities add**: restored PSNR of ours over two controls at equal bytes, in dB, with the 95 % interval of the
 mean over images. Plain MSE is as above. The other control has all options that were tuned for the network, and one
 level for all blocks with the weights of plain MSE; lambda is tried at a quarter, at half and double too, and the best
-counts. What is left over it is owed to sensitivities.
+counts. What is left over it is owed to sensitivities. The last column is as above.
 
-| task | network | images | over plain MSE | owed to sensitivities |
-|---|---|---|---|---|
+| task | network | images | over plain MSE | owed to sensitivities | of measured |
+|---|---|---|---|---|---|
 """
 
 FORMATS = """
@@ -291,7 +291,7 @@ def _kept(gains: list[dict[str, dict[str, float]]]) -> str:
         f"{100 * gain['profile']['mean'] / most['mean']:.0f}" if most["low"] > 0 else "-"
         for gain, most in zip(gains, measured, strict=True)
     ]
-    return " / ".join(kept) + (" %" if set(kept) != {"-"} else "")
+    return " / ".join(kept) + " %" if set(kept) != {"-"} else "-"
 
 
 def _weaker(found: dict[str, Any]) -> str:
@@ -343,7 +343,7 @@ def _control_rows(task: str, found: dict[str, Any]) -> list[str]:
         cells = [TASKS[task], _named(found, network), bench_set]
         for control, weaker in (("gain_over_plain_mse", _weaker(found)), ("gain_over_own_options", "")):
             cells.append(_intervals([row[control]["profile"] for row in mine]) + weaker)
-        rows.append(_row(cells))
+        rows.append(_row([*cells, _kept([row["gain_over_plain_mse"] for row in mine])]))
     return rows
 
 
