@@ -149,6 +149,22 @@ def test_a_foreign_file_needs_a_task_and_may_be_gray(tmp_path: Path) -> None:
         accelir.network(path, task="sr-x2").restore(image)
 
 
+@pytest.mark.parametrize("task", ["deblur", "sr-x4"])
+def test_the_task_of_an_exported_file_is_not_another(dynamic: Path, task: str) -> None:
+    with pytest.raises(accelir.InvalidInputError, match=rf"is for task 'sr-x2', not for '{task}'"):
+        accelir.network(dynamic, task=task)
+    assert accelir.network(dynamic, task="sr-x2").task == SuperResolution(2)
+
+
+@pytest.mark.parametrize("task", ["denoise-s25", "sr-x4"])
+def test_an_output_of_another_scale_is_no_crop(dynamic: Path, tmp_path: Path, task: str) -> None:
+    model = onnx.load(dynamic)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "unnamed.onnx")
+    with pytest.raises(accelir.InvalidInputError, match="promises"):
+        accelir.network(tmp_path / "unnamed.onnx", task=task).restore(picture(17, 23))
+
+
 @pytest.mark.parametrize("shape", [["n", 4, "h", "w"], [2, 3, "h", "w"], ["n", 3, "h"]])
 def test_other_inputs_are_refused(tmp_path: Path, shape: list[int | str]) -> None:
     foreign(tmp_path / "foreign.onnx", shape)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
+from accelir.errors import InvalidInputError
+
 __all__ = ["Sizes", "run"]
 
 
@@ -59,12 +61,21 @@ def run(
 
     Returns:
         float (N, 3, H * scale, W * scale).
+
+    Raises:
+        InvalidInputError: The network enlarges by something else than ``scale``.
     """
     count, colours, height, width = x.shape
     images = x if channels == colours else x.reshape(count * colours, 1, height, width)
     rows, columns = sizes.around(height, width)
     images = _padded(images, rows - height, columns - width)
     restored = call(images) if batches or len(images) == 1 else torch.cat([call(image[None]) for image in images])
+    # Cropping would hide an output that is too large.
+    if tuple(restored.shape[-2:]) != (rows * scale, columns * scale):
+        raise InvalidInputError(
+            f"The network made {tuple(restored.shape)} of {tuple(images.shape)}; a task of scale {scale} promises "
+            f"{rows * scale} rows of {columns * scale}."
+        )
     restored = restored[..., : height * scale, : width * scale]
     return restored if channels == colours else restored.reshape(count, colours, *restored.shape[-2:])
 

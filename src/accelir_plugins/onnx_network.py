@@ -39,7 +39,7 @@ class OnnxNetwork(IRNetwork):
 
     Raises:
         DecodeError: onnxruntime cannot read it.
-        InvalidInputError: Its inputs are others, or the task is missing.
+        InvalidInputError: Its inputs are others, or the task is missing or not the one that the file says.
     """
 
     differentiable = False
@@ -62,6 +62,8 @@ class OnnxNetwork(IRNetwork):
             if "task" not in facts:
                 raise InvalidInputError(f"{path} does not say what it undoes; name the task.")
             task = task_of(facts["task"])
+        elif facts.get("task", task.name) != task.name:
+            raise InvalidInputError(f"{path} is for task {facts['task']!r}, not for {task.name!r}.")
         self.task = task
         self.name = name
         self.family = facts.get("family", name)
