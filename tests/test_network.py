@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 import accelir
-from accelir.errors import InvalidInputError
+from accelir.errors import InvalidInputError, UnknownNameError
 from accelir.network import TorchNetwork, _pixels
 from accelir.profiling.sensitivity import _pull_back, pull_back, pull_backs, smooth_over_blocks
 from accelir.tasks import Denoise, SuperResolution
@@ -78,6 +78,36 @@ def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, mul
     assert np.abs(tiled - whole).max() <= 1
 
 
+class Halving(nn.Module):
+    """Takes even sizes only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.up(self.down(x))
+
+
+@pytest.mark.parametrize("size", [(33, 41), (32, 41), (1, 1)])
+def test_a_network_with_strides_takes_any_size(size) -> None:
+    torch.manual_seed(0)
+    net = TorchNetwork(Halving(), Denoise(25), multiple=2)
+    image = np.ascontiguousarray(PHOTO[: size[0], : size[1]])
+    edged = np.pad(image, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
+    restored = net.restore(image, dtype=torch.float32)
+    assert np.array_equal(restored, net.restore(edged, dtype=torch.float32)[: size[0], : size[1]])
+    gradients = pull_backs(net, image, probes=1)
+    assert gradients.shape == (1, *image.shape)
+    assert (gradients[0, -1] != 0).all() and (gradients[0, :, -1] != 0).all()
+    assert net.cost(*size) == net.cost(*edged.shape[:2])
+
+
+def test_a_network_with_strides_that_enlarges_wrongly_is_told() -> None:
+    with pytest.raises(InvalidInputError, match="promises"):
+        TorchNetwork(Halving(), SuperResolution(4), multiple=2).restore(PHOTO[:33, :41])
+
+
 def test_restore_returns_what_came_in() -> None:
     net = TorchNetwork(EDSR(8), SuperResolution(4))
     assert net.restore(PHOTO).shape == (360, 280, 3)
@@ -140,6 +170,39 @@ def test_large_images_are_differentiated_in_parts(monkeypatch, module, field, mu
     assert abs(parts.mean() / whole.mean() - 1) < 0.05
 
 
+class Gray(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+def cost_of(net, image):
+    return net.cost(*image.shape[:2])
+
+
+@pytest.mark.parametrize("module", [Gray(), nn.Conv2d(3, 3, 3, padding=1).double(), Halving()])
+@pytest.mark.parametrize("act", [lambda net, image: net.restore(image, dtype=torch.float32), pull_backs, cost_of])
+def test_what_fails_in_a_module_is_told_in_one_line(module, act) -> None:
+    net = TorchNetwork(module, Denoise(25), "theirs")
+    with pytest.raises(InvalidInputError, match=r"'theirs' failed on float32 \(1, 3, 33, 41\): \w+: ") as told:
+        act(net, np.ascontiguousarray(PHOTO[:33, :41]))
+    assert "\n" not in str(told.value) and isinstance(told.value.__cause__, Exception)
+
+
+def test_modules_that_change_their_input_in_place_are_measured() -> None:
+    class Shifting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x -= 0.5
+            return 2 * x
+
+    image = PHOTO[:16, :16]
+    net = TorchNetwork(Shifting(), Denoise(25))
+    assert np.array_equal(np.abs(pull_backs(net, image, probes=2)), np.full((2, *image.shape), 2, np.float32))
+
+
 def test_measuring_sensitivity_leaves_the_module_trainable() -> None:
     net = TorchNetwork(DnCNN(8, 4), Denoise(25))
     pull_backs(net, PHOTO[:16, :16], probes=1)
@@ -166,7 +229,13 @@ def test_a_forward_that_returns_no_numbers_is_refused(task) -> None:
         with pytest.raises(InvalidInputError, match=said):
             TorchNetwork(Returning(make), task).restore(PHOTO)
     with pytest.raises(InvalidInputError, match="Task"):
-        TorchNetwork(nn.Identity(), "denoise")  # type: ignore[arg-type]
+        TorchNetwork(nn.Identity(), 25)  # type: ignore[arg-type]
+
+
+def test_a_task_is_named_as_anywhere() -> None:
+    assert TorchNetwork(nn.Identity(), "denoise-s30").task == Denoise(30)
+    with pytest.raises(UnknownNameError, match="denoise-s25"):
+        TorchNetwork(nn.Identity(), "denoise")
 
 
 @pytest.mark.parametrize("device", ["warp", "meta"])

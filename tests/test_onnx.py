@@ -220,6 +220,20 @@ def test_a_wrong_export_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_onnxruntime_does_not_run_is_told(
+    tmp_path: Path, plain: TorchNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise RuntimeError("no kernel\nfor this node")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", Refusing)
+    with pytest.raises(accelir.ExportError, match=r"'plain' cannot be run: no kernel; nothing") as told:
+        accelir.export_onnx(plain, tmp_path / "wrong.onnx")
+    assert isinstance(told.value.__cause__, RuntimeError)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:
     class Undecided(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

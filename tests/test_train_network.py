@@ -256,6 +256,22 @@ class TestRefusals:
         with pytest.raises(error, match=words):
             run(**changes)
 
+    def test_a_module_whose_parameters_are_all_frozen_is_not_trained(self, run: Callable[..., Any]) -> None:
+        with pytest.raises(accelir.InvalidInputError, match=r"'mine' has no parameter that may change"):
+            run(network=mine().requires_grad_(False))
+
+    @pytest.mark.parametrize("fails", [ValueError, RuntimeError])
+    def test_what_fails_in_a_module_is_told(self, run: Callable[..., Any], fails: type[Exception]) -> None:
+        class Theirs(Mine):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    raise fails("no such\nsize")
+                return super().forward(x)
+
+        said = rf"'theirs' failed on float32 \(2, 3, 16, 16\): {fails.__name__}: no such$"
+        with pytest.raises(accelir.InvalidInputError, match=said):
+            run(network=Theirs())
+
     def test_a_network_without_gradients_is_not_trained(self, run: Callable[..., Any]) -> None:
         network = TorchNetwork(mine(), Denoise(25))
         network.differentiable = False

@@ -106,9 +106,14 @@ def export_onnx(
     }
     onnx.helper.set_model_props(model, {"accelir": json.dumps(facts)})
     data = model.SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     shapes = [size] if size is not None else [SAMPLE, OTHER]
-    worst = max(_difference(module, session, _rounded(shape, step)) for shape in shapes)
+    try:
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        worst = max(_difference(module, session, _rounded(shape, step)) for shape in shapes)
+    except Exception as error:
+        # onnxruntime's errors have no common base but this.
+        said = str(error).strip().partition("\n")[0]
+        raise ExportError(f"The ONNX form of {net.name!r} cannot be run: {said}; nothing was written.") from error
     if not worst <= tolerance:
         raise ExportError(
             f"The ONNX form of {net.name!r} differs from it by up to {worst:.2g} (0..1); at most {tolerance:g} is "

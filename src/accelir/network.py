@@ -7,6 +7,7 @@ import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
@@ -16,12 +17,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from accelir.errors import InvalidInputError
+from accelir import registry
+from accelir.errors import AccelIRError, InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
 from accelir.tiles import Span, at_once, tiles
 
-__all__ = ["Cost", "IRNetwork", "TorchNetwork", "as_module", "channels_last", "fast_dtype"]
+__all__ = ["Cost", "IRNetwork", "TorchNetwork", "as_module", "channels_last", "failing_as", "fast_dtype"]
 
 BAND = 2**17
 """Pixels that are rounded at a time on a CPU."""
@@ -125,6 +127,9 @@ class IRNetwork(ABC):
 
         Returns:
             The restored image, of the kind that came in; gray stays gray.
+
+        Raises:
+            InvalidInputError: A device or dtype that cannot be used, or the network fails on such an input.
         """
         if not isinstance(image, np.ndarray):
             return Image.fromarray(self.restore(as_image_array(image), device=device, dtype=dtype))
@@ -150,7 +155,8 @@ class IRNetwork(ABC):
             The restored images in their order, gray where they are gray.
 
         Raises:
-            InvalidInputError: Images of several sizes, or a device or dtype that cannot be used.
+            InvalidInputError: Images of several sizes, a device or dtype that cannot be used, or the network fails on
+                such an input.
         """
         arrays = [require_image(image) for image in images]
         if not arrays:
@@ -199,7 +205,9 @@ class IRNetwork(ABC):
         torch.backends.mha.set_fastpath_enabled(False)
         try:
             with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-                self.forward(torch.empty(1, 3, height, width, device=self.device))
+                batch = torch.empty(1, 3, height, width, device=self.device)
+                with failing_as(self.name, batch):
+                    self.forward(batch)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_path)
         flops = int(counter.get_total_flops())
@@ -231,6 +239,12 @@ class IRNetwork(ABC):
         Raises:
             InvalidInputError: No tensor, another shape, or values that are not finite.
         """
+        self._check_shape(batch, restored)
+        # One sum tells of nearly all, in far less time than looking at each takes; large numbers it may overflow.
+        if not torch.isfinite(restored.detach().sum()) and not torch.isfinite(restored).all():
+            raise InvalidInputError(f"Network {self.name!r} returned values that are not finite.")
+
+    def _check_shape(self, batch: torch.Tensor, restored: torch.Tensor) -> None:
         if not isinstance(restored, torch.Tensor):
             raise InvalidInputError(f"Network {self.name!r} returned a {type(restored).__name__}, not a tensor.")
         count, _, height, width = batch.shape
@@ -240,14 +254,12 @@ class IRNetwork(ABC):
                 f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
                 f"promises {expected}."
             )
-        # One sum tells of nearly all, in far less time than looking at each takes; large numbers it may overflow.
-        if not torch.isfinite(restored.detach().sum()) and not torch.isfinite(restored).all():
-            raise InvalidInputError(f"Network {self.name!r} returned values that are not finite.")
 
     def _run(self, images: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
         batch = torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float().div(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
+        with failing_as(self.name, batch), torch.inference_mode(), autocast:
             restored = self.forward(batch)
         self.check_output(batch, restored)
         return _pixels(restored)
@@ -262,19 +274,20 @@ class TorchNetwork(IRNetwork):
     Args:
         module: (N, 3, H, W) in 0..1 to (N, 3, H * scale, W * scale). An attribute ``provenance`` says where its weights
             come from.
-        task: What it undoes.
+        task: What it undoes, or its name.
         name: Unique name.
         family: Defaults to the name.
         width: Channels of the body, 0 where that says nothing.
         receptive_field: Side in input pixels of what one output pixel depends on; None where that has no end or is
             not known.
-        multiple: The stride of the coarsest scale inside the module.
+        multiple: The stride of the coarsest scale inside the module. Sizes that are no multiples of it are padded by
+            repeating the edge, at the bottom and on the right, and cropped again.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        task: Task,
+        task: Task | str,
         name: str | None = None,
         *,
         family: str | None = None,
@@ -284,6 +297,8 @@ class TorchNetwork(IRNetwork):
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InvalidInputError(f"TorchNetwork wraps a torch.nn.Module; got {type(module).__name__}.")
+        if isinstance(task, str):
+            task = registry.task(task)
         if not isinstance(task, Task):
             raise InvalidInputError(f"A network's task is an accelir.Task; got {type(task).__name__}.")
         self.module = module.eval()
@@ -296,8 +311,38 @@ class TorchNetwork(IRNetwork):
         self.provenance = getattr(module, "provenance", {})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        restored: Any = self.module(x)
-        return restored
+        height, width = x.shape[-2:]
+        below, right = -height % self.multiple, -width % self.multiple
+        if not below and not right:
+            whole: Any = self.module(x)
+            return whole
+        padded = nn.functional.pad(x, (0, right, 0, below), mode="replicate")
+        restored: Any = self.module(padded)
+        self._check_shape(padded, restored)
+        return restored[..., : height * self.task.scale, : width * self.task.scale]
+
+
+@contextmanager
+def failing_as(name: str, batch: torch.Tensor) -> Iterator[None]:
+    """What fails in a network's module, told as an error of this library; a lack of memory stays what it is.
+
+    Args:
+        name: Of the network.
+        batch: Its input.
+
+    Raises:
+        InvalidInputError: Something failed.
+    """
+    try:
+        yield
+    except (AccelIRError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0]
+        kind = str(batch.dtype).removeprefix("torch.")
+        raise InvalidInputError(
+            f"Network {name!r} failed on {kind} {tuple(batch.shape)}: {type(error).__name__}: {said}"
+        ) from error
 
 
 def _pixels(restored: torch.Tensor) -> ImageArray:

@@ -11,7 +11,7 @@ import torch
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, channels_last, fast_dtype
+from accelir.network import IRNetwork, channels_last, failing_as, fast_dtype
 from accelir.tiles import Span
 
 __all__ = [
@@ -93,6 +93,7 @@ def pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent) -> G
 
     Raises:
         NotDifferentiableError: The network has no gradients.
+        InvalidInputError: The network fails on such an input.
     """
     return _pull_back(network, colour, cotangent, 1)[0]
 
@@ -119,8 +120,10 @@ def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, tim
         batch.requires_grad_(True)
 
         def run(batch: torch.Tensor = batch) -> torch.Tensor:
-            with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                restored = network.forward(batch)
+            autocast = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+            with failing_as(network.name, batch), torch.enable_grad(), autocast:
+                # A copy, for modules that change their input in place.
+                restored = network.forward(batch.clone())
             network.check_output(batch, restored)
             return restored.float()
 
@@ -132,7 +135,8 @@ def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, tim
             weights = torch.zeros_like(restored)
             weights[inside] = cotangent(restored.detach()[inside], rows, columns)
             again = number + 1 < times and not compiled
-            (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=again)
+            with failing_as(network.name, batch):
+                (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=again)
             gradients[number, rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
     return gradients
 

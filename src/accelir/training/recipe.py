@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from accelir.errors import InvalidInputError
-from accelir.network import channels_last, fast_dtype
+from accelir.network import channels_last, failing_as, fast_dtype
 from accelir.threads import processors
 from accelir.training.data import Batch, Source
 from accelir.training.muon import Optimiser
@@ -88,6 +88,7 @@ def train(
     report_every: int = 100,
     auxiliary: Auxiliary | None = None,
     drawers: int | None = None,
+    name: str | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
 
@@ -106,10 +107,17 @@ def train(
         drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
             By default one on a CPU, and else the processors shared among the processes, up to eight. The batches are
             the same.
+        name: Of the network in errors; by default that of the module's class.
 
     Returns:
         The averaged module, on the CPU, in evaluation mode.
+
+    Raises:
+        InvalidInputError: No parameter is to be trained, or the module fails on such crops.
     """
+    name = name or type(module).__name__
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InvalidInputError(f"Network {name!r} has no parameter that may change (requires_grad).")
     torch.manual_seed(recipe.seed)
     team = Team.of_this_process()
     channels_last(module.to(device)).train()
@@ -141,12 +149,14 @@ def train(
     for step, batch in _drawn(pairs, recipe, start, team.rank_among_several, drawers):
         inputs, references = (_tensor(part, device) for part in (batch.inputs, batch.references))
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
-        with watching, torch.autocast(place.type, torch.bfloat16, enabled=fast):
+        autocast = torch.autocast(place.type, torch.bfloat16, enabled=fast)
+        with failing_as(name, inputs), watching, autocast:
             loss = _loss(module, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss(batch)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with failing_as(name, inputs):
+            loss.backward()  # type: ignore[no-untyped-call]
         team.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
         optimiser.step(recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay))

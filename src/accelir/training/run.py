@@ -223,6 +223,7 @@ def train_network(
         keep_checkpoint=True,
         report=report,
         report_every=min(100, max(recipe.steps // 20, 1)),
+        name=net.name,
     )
     seconds = round(checkpoint.seconds)
 
