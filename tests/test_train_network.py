@@ -70,6 +70,18 @@ def run(folder: Path, tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
+def interrupting(told: list[int], at: int) -> Callable[[int, int, str], None]:
+    """Progress that notes the steps of training and stops it at one of them."""
+
+    def progress(done: int, total: int, what: str) -> None:
+        if what == "training":
+            told.append(done)
+            if done == at:
+                raise KeyboardInterrupt
+
+    return progress
+
+
 class TestOutputs:
     def test_weights_log_and_record_are_written_together(self, run: Callable[..., Any], tmp_path: Path) -> None:
         module = mine()
@@ -165,6 +177,72 @@ class TestGoingOn:
             run(clean=0.5)
         assert (tmp_path / "mine.safetensors.checkpoint" / "state.pt").exists()
         assert run(clean=0.5, force=True).weights.exists()
+
+    def test_force_begins_anew_and_goes_on_without(self, run: Callable[..., Any], tmp_path: Path) -> None:
+        (tmp_path / "mine.json").write_text("kept")
+        told: list[int] = []
+        with pytest.raises(KeyboardInterrupt):
+            run(force=True, progress=interrupting(told, 4))
+        with pytest.raises(KeyboardInterrupt):
+            run(force=True, progress=interrupting(told, 4))
+        run(progress=interrupting(told, 7))
+        assert told == [1, 2, 3, 4, 1, 2, 3, 4, 4, 5, 6]
+        assert (tmp_path / "mine.json").read_text() != "kept"
+
+    @pytest.mark.parametrize("broken", ["state.pt", "training.json"])
+    @pytest.mark.parametrize("content", [b"", b"{}", b"\xff no such thing", None])
+    def test_a_damaged_checkpoint_is_told_and_forced_away(
+        self, run: Callable[..., Any], tmp_path: Path, broken: str, content: bytes | None
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(progress=interrupting([], 3))
+        file = tmp_path / "mine.safetensors.checkpoint" / broken
+        file.write_bytes(file.read_bytes()[:-20] if content is None else content)
+        with pytest.raises(accelir.DecodeError, match=rf"{broken} is damaged.*--force") as told:
+            run()
+        assert "\n" not in str(told.value)
+        assert run(force=True).weights.exists()
+        assert not file.parent.exists()
+
+    def test_a_checkpoint_in_which_no_step_was_kept_blocks_nothing(
+        self, run: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "mine.safetensors.checkpoint"
+        folder.mkdir()
+        (folder / "training.json").write_text("of another")
+        assert run().weights.exists()
+        assert not folder.exists()
+
+    def test_what_was_good_is_kept_where_the_loss_is_not_finite(self, run: Callable[..., Any], tmp_path: Path) -> None:
+        class Bursting(Mine):
+            calls = 0
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.calls += self.training
+                return super().forward(x) * (float("nan") if self.calls > self.lasts else 1)
+
+        def bursting(lasts: int) -> Bursting:
+            torch.manual_seed(0)
+            module = Bursting()
+            module.lasts = lasts
+            return module
+
+        with pytest.raises(accelir.InvalidInputError, match=r"loss of step 4 is nan.*state\.pt holds what was good"):
+            run(network=bursting(3))
+        told: list[int] = []
+        done = run(network=bursting(9), progress=interrupting(told, 9))
+        assert told == [4, 5, 6]
+        assert all(torch.isfinite(value).all() for value in done.network.modules[0].parameters())
+
+    def test_another_module_or_other_weights_do_not_go_on(self, run: Callable[..., Any]) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(progress=interrupting([], 3))
+        with pytest.raises(accelir.InvalidInputError, match=r"weights first\.weight: \[4, 3, 3, 3\] there, \[6, 3"):
+            run(network=Mine(6))
+        torch.manual_seed(1)
+        with pytest.raises(accelir.InvalidInputError, match=r"starts_from: \w{16} there, \w{16} here"):
+            run(network=Mine())
+        assert run().weights.exists()
 
     def test_a_training_whose_weights_cannot_be_written_is_not_lost(
         self, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
@@ -318,6 +396,25 @@ class TestCompression:
         Image.fromarray(picture(64, 64)).save(tmp_path / "a.png")
         scores = HeldOut([tmp_path / "a.png"], Denoise(25), [codec], 0).score_untouched()
         assert list(scores) == ["clean", "jpeg level 7", "jpeg level 14", "jpeg level 21"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"loss": "l2"},
+        {"optimiser": "sgd"},
+        {"steps": 0},
+        {"batch": 0},
+        {"patch": 7},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"decay": 0.0},
+        {"decay": 2.0},
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(accelir.InvalidInputError):
+        Recipe(**wrong)
 
 
 def test_recipes_follow_the_task() -> None:

@@ -61,7 +61,7 @@ def train(
         int | None, typer.Option("--workers", min=1, help="Processes that make crops; by default one a processor.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an output that exists, or the checkpoint of another training.")
+        bool, typer.Option("--force", help="Replace an output that exists, and begin anew whatever a checkpoint says.")
     ] = False,
 ) -> None:
     """Train or fine-tune a network on clean and compressed inputs. An interrupted run resumes where it stopped."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from accelir.errors import InvalidInputError
+from accelir.errors import DecodeError, InvalidInputError
 from accelir.network import channels_last, failing_as, fast_dtype
 from accelir.threads import processors
 from accelir.training.data import Batch, Source
@@ -63,6 +63,9 @@ class Recipe:
         seed: Seed of the batches.
         decay: Share of the steps, at the end, over which the learning rate falls.
         optimiser: ``"muon"`` (for the inner weight matrices, Adam for the rest) or ``"adam"``.
+
+    Raises:
+        InvalidInputError: A value out of range.
     """
 
     steps: int = 10_000
@@ -73,6 +76,16 @@ class Recipe:
     seed: int = 0
     decay: float = 0.95
     optimiser: str = "muon"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1 or self.patch < 8 or not 0 < self.learning_rate < math.inf:
+            raise InvalidInputError("Steps and batch are 1 or more, the patch 8 or more, the learning rate above 0.")
+        if not 0 < self.decay <= 1:
+            raise InvalidInputError(f"The decay is a share of the steps, above 0 and up to 1; got {self.decay}.")
+        if self.loss not in ("l1", "mse", "multiscale"):
+            raise InvalidInputError(f"The loss is l1, mse or multiscale; got {self.loss!r}.")
+        if self.optimiser not in ("muon", "adam"):
+            raise InvalidInputError(f"The optimiser is muon or adam; got {self.optimiser!r}.")
 
 
 def train(
@@ -113,7 +126,8 @@ def train(
         The averaged module, on the CPU, in evaluation mode.
 
     Raises:
-        InvalidInputError: No parameter is to be trained, or the module fails on such crops.
+        InvalidInputError: No parameter is to be trained, the module fails on such crops, or its loss is not finite.
+        DecodeError: The checkpoint is damaged.
     """
     name = name or type(module).__name__
     if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -132,15 +146,22 @@ def train(
     start = 0
     identity = asdict(recipe)
     if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state["recipe"] == identity:
-            module.load_state_dict(state["module"])
-            average.load_state_dict(state["average"])
-            optimiser.load_state_dict(state["optimiser"])
-            if auxiliary is not None:
-                auxiliary.load_state_dict(state["auxiliary"])
-            start = int(state["step"])
-            torch.set_rng_state(state["random"].cpu())
+        try:
+            state = torch.load(checkpoint, map_location=device, weights_only=True)
+            if state["recipe"] == identity:
+                module.load_state_dict(state["module"])
+                average.load_state_dict(state["average"])
+                optimiser.load_state_dict(state["optimiser"])
+                if auxiliary is not None:
+                    auxiliary.load_state_dict(state["auxiliary"])
+                start = int(state["step"])
+                torch.set_rng_state(state["random"].cpu())
+        except Exception as error:
+            # A damaged file makes torch raise anything.
+            raise DecodeError(
+                f"{checkpoint} is damaged, or of another module ({type(error).__name__}): remove it, or force a new "
+                "beginning (--force)."
+            ) from error
     running = 0.0
     if drawers is None:
         drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
@@ -154,11 +175,14 @@ def train(
             loss = _loss(module, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss(batch)
+        value = float(loss.detach())
+        _require_finite("loss", value, step, checkpoint)
         optimiser.zero_grad()
         with failing_as(name, inputs):
             loss.backward()  # type: ignore[no-untyped-call]
         team.average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
+        _require_finite("gradient", float(norm), step, checkpoint)
         optimiser.step(recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay))
         decay = min(0.999, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -166,7 +190,7 @@ def train(
                 target.lerp_(source, 1 - decay)
             for kept, current in zip(average.buffers(), module.buffers(), strict=True):
                 kept.copy_(current)
-        running += float(loss.detach())
+        running += value
         done = step + 1
         if done % report_every == 0:
             if report is not None and team.first:
@@ -204,6 +228,15 @@ def _drawn(
             yield step, batch
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _require_finite(what: str, value: float, step: int, checkpoint: Path | None) -> None:
+    if not math.isfinite(value):
+        kept = f" {checkpoint} holds what was good." if checkpoint is not None and checkpoint.exists() else ""
+        raise InvalidInputError(
+            f"The {what} of step {step + 1} is {value}: look at what the module makes of its inputs in training, or "
+            f"begin anew with a lower learning rate.{kept}"
+        )
 
 
 def _cycle(position: float, decay: float) -> float:

@@ -78,16 +78,9 @@ def recipe_for(task: Task, **changes: Any) -> Recipe:
     else:
         usual = Recipe(batch=4, patch=96) if isinstance(task, Deblur) else Recipe()
     try:
-        recipe = replace(usual, **{name: value for name, value in changes.items() if value is not None})
+        return replace(usual, **{name: value for name, value in changes.items() if value is not None})
     except TypeError as error:
         raise InvalidInputError(f"A recipe has {', '.join(asdict(usual))}; got {', '.join(changes)}.") from error
-    if min(recipe.steps, recipe.batch) < 1 or recipe.patch < 8 or not recipe.learning_rate > 0:
-        raise InvalidInputError("Steps and batch are 1 or more, the patch 8 or more, the learning rate above 0.")
-    if recipe.loss not in ("l1", "mse", "multiscale"):
-        raise InvalidInputError(f"The loss is l1, mse or multiscale; got {recipe.loss!r}.")
-    if recipe.optimiser not in ("muon", "adam"):
-        raise InvalidInputError(f"The optimiser is muon or adam; got {recipe.optimiser!r}.")
-    return recipe
 
 
 def train_network(
@@ -134,21 +127,23 @@ def train_network(
         held_out: A folder of photographs to score with; None takes one in ten of ``folder``, and trains on the others.
         licence: Of the weights, for the record.
         half: Store the weights in float16.
-        force: Replace an output that exists, and begin anew in spite of a checkpoint of another training.
+        force: Replace an output that exists, and begin anew whatever a checkpoint says. An interrupted training that
+            was begun so goes on without it.
         device: Any torch device.
         workers: Processes that make crops; None for one a processor.
         progress: Told (done, total, what).
 
     Raises:
         InvalidInputError: No pictures, or some that are too small; a task, network or loss that does not fit; a device
-            that is not there; an output that exists; a checkpoint of another training.
+            that is not there; an output that exists; a checkpoint of another training; a loss that is not finite.
         UnknownNameError: No network, codec or task of that name.
         NotDifferentiableError: A network without gradients, or not of one torch module.
-        DecodeError: A picture or weights that cannot be read.
+        DecodeError: A picture, weights or a checkpoint that cannot be read.
         SaveError: The output cannot be written.
     """
     target = Path(output)
-    outputs = _outputs(target, force=force)
+    checkpoint = Checkpoint(target.with_name(f"{target.name}.checkpoint"))
+    outputs = _outputs(target, force=force or checkpoint.replaces)
     seed = recipe.seed if isinstance(recipe, Recipe) else int((recipe or {}).get("seed") or 0)
     trained_on, scored_on = _pictures(Path(folder), held_out, seed)
     torch.manual_seed(seed)
@@ -176,7 +171,8 @@ def train_network(
     net.to(place)
     tell = progress if progress is not None and team.first else _silent
     identity = {
-        "network": {**subject.source, "name": net.name},
+        "network": {**subject.source, "name": net.name, "weights": _shapes(module)},
+        "starts_from": net.fingerprint(),
         "start": None if start is None else _digest([Path(start)]),
         "task": net.task.name,
         "data": {"digest": _digest(trained_on), "pictures": len(trained_on), "pairs": pairs, "side": side},
@@ -191,9 +187,8 @@ def train_network(
 
     def beginning() -> dict[str, Any]:
         tell(0, 1, "scoring")
-        return {"starts_from": net.fingerprint(), "untouched": test.score_untouched(), "before": test.score(net)}
+        return {"untouched": test.score_untouched(), "before": test.score(net)}
 
-    checkpoint = Checkpoint(target.with_name(f"{target.name}.checkpoint"))
     facts = checkpoint.begin(identity, beginning, force=force) if team.first else beginning()
     team.wait()
     crops = make_pairs(
@@ -239,7 +234,6 @@ def train_network(
         "name": net.name,
         **identity,
         "network": subject.source,
-        "starts_from": facts["starts_from"],
         "licence": licence,
         "seconds": seconds,
         "device": torch.cuda.get_device_name(place) if place.startswith("cuda") else place,
@@ -261,6 +255,10 @@ def train_network(
         checkpoint.remove()
     team.wait()
     return Training(net, *outputs, facts["untouched"], facts["before"], after)
+
+
+def _shapes(module: nn.Module) -> dict[str, list[int]]:
+    return {key: list(value.shape) for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
 
 
 def _silent(done: int, total: int, what: str) -> None:
