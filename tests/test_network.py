@@ -312,6 +312,9 @@ def test_a_batch_is_what_its_images_are_one_by_one(monkeypatch):
     gray = net.restore_batch([image[:, :, 0] for image in images[:2]])
     assert [image.shape for image in gray] == [(96, 80), (96, 80)]
     assert net.restore_batch([]) == []
+    pictures = net.restore_batch([Image.fromarray(image) for image in images], dtype=torch.float32)
+    assert all(np.array_equal(picture, got) for picture, got in zip(pictures, restored, strict=True))
+    assert pictures[0].size == (80, 96)
 
 
 def test_a_batch_of_several_sizes_is_refused():

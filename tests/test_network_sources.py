@@ -68,6 +68,7 @@ def test_a_factory_makes_a_network(module: str) -> None:
         ("gains_for_tests:Gain", accelir.InvalidInputError, "name the task"),
         ("gains_for_tests:nothing", accelir.InvalidInputError, "made a int"),
         ("gains_for_tests:fails", accelir.InvalidInputError, "no luck today"),
+        ("accelir_plugins.edsr:EDSR", accelir.InvalidInputError, "'width'.*--argument NAME=VALUE.*a function of yours"),
         ("gains_for_tests:Absent", accelir.UnknownNameError, "Absent"),
         ("no_such_module_anywhere:Absent", accelir.UnknownNameError, "no_such_module_anywhere"),
         ("gains_for_tests:Gain@none.safetensors", accelir.InvalidInputError, "no weights none"),

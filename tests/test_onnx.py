@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,10 @@ def test_provenance_of_shipped_weights_goes_along(folder: Path) -> None:
     exported = accelir.export_onnx("edsr-x4-f8", folder / "edsr.onnx")
     assert exported.max_difference < 1e-5
     network = accelir.network(exported.path)
+    assert network.fingerprint() == accelir.network("edsr-x4-f8").fingerprint()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        accelir.encode(picture(40, 40), network=network, budget=accelir.BitsPerPixel(2))
     assert network.provenance["licence"] == "Apache-2.0"
     assert network.family == "edsr-x4" and network.task == SuperResolution(4)
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,11 @@ def test_an_impossible_budget_says_what_is_possible(noisy) -> None:
 def test_a_network_without_a_profile_borrows_its_relatives_or_says_how_to_make_one(noisy) -> None:
     relative = accelir.network("dncnn-s25-f16")
     relative.name, relative.width = "dncnn-s25-f20", 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert accelir.profile_for("jpeg", relative).header.network == "dncnn-s25-f16"
+    with torch.no_grad():
+        next(relative.modules[0].parameters()).mul_(1.001)
     with pytest.warns(ProfileWarning, match="dncnn-s25-f"):
         accelir.encode(noisy[:48, :48], network=relative, budget=accelir.BitsPerPixel(2))
     stranger = accelir.network("dncnn-s25-f16")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -135,32 +135,53 @@ class IRNetwork(ABC):
             return Image.fromarray(self.restore(as_image_array(image), device=device, dtype=dtype))
         return self.restore_batch([require_image(image)], device=device, dtype=dtype)[0]
 
+    @overload
+    def restore_batch(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> list[Image.Image]: ...
+
+    @overload
     def restore_batch(
         self,
         images: Sequence[ImageArray] | ImageArray,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
-    ) -> list[ImageArray]:
+    ) -> list[ImageArray]: ...
+
+    def restore_batch(
+        self,
+        images: Sequence[Any] | ImageArray,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> list[Any]:
         """Restore images of one size, as many at a time as fit in the memory that a tile takes.
 
         Small images keep a GPU busy only together; on a CPU they save a little.
 
         Args:
-            images: uint8, each (H, W, 3) or each (H, W), sRGB; or one array with an axis before these.
+            images: uint8, each (H, W, 3) or each (H, W), sRGB, or PIL images; or one array with an axis before these.
             device: Any torch device; None for where the network is.
             dtype: torch.float32 or torch.bfloat16; None for bfloat16 where the machine computes it fast.
 
         Returns:
-            The restored images in their order, gray where they are gray.
+            The restored images in their order, of the kind that came in, gray where they are gray.
 
         Raises:
             InvalidInputError: Images of several sizes, a device or dtype that cannot be used, or the network fails on
                 such an input.
         """
-        arrays = [require_image(image) for image in images]
-        if not arrays:
+        if not len(images):
             return []
+        if not all(isinstance(image, np.ndarray) for image in images):
+            read = [as_image_array(image) for image in images]
+            return [Image.fromarray(restored) for restored in self.restore_batch(read, device=device, dtype=dtype)]
+        arrays = [require_image(image) for image in images]
         if len({array.shape for array in arrays}) > 1:
             raise InvalidInputError("A batch holds images of one size, all of them gray or all in colour.")
         if device is not None:

@@ -76,7 +76,13 @@ def made_by(factory: str, task: Task | None, arguments: Mapping[str, Any] | None
     except AccelIRError:
         raise
     except Exception as error:
-        raise InvalidInputError(f"{factory} made no network: {type(error).__name__}: {error}.") from error
+        hint = ""
+        if isinstance(error, TypeError) and "required" in str(error):
+            hint = (
+                " Training names arguments (--argument NAME=VALUE, arguments={...}), and the weights that it writes "
+                "remember them; anywhere else, name a function of yours that needs none."
+            )
+        raise InvalidInputError(f"{factory} made no network: {type(error).__name__}: {error}.{hint}") from error
     if isinstance(made, IRNetwork):
         return made
     if not isinstance(made, nn.Module):

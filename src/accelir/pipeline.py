@@ -221,7 +221,9 @@ def restore(
 
 
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
-    """The installed profile of a pair, else that of the nearest width in the network's family, with a warning.
+    """The installed profile of a pair, else that of the nearest width in the network's family.
+
+    Warns where that is for other weights.
 
     Raises:
         ProfileNotFoundError: There is none; says the command that makes one.
@@ -254,10 +256,14 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
             "and pass it as profile= (--profile on the command line), for several networks in a list of one for each."
         )
     nearest = min(relatives)[1]
+    found = _installed_profile(installed[coder.name, nearest].path)
+    if found.header.fingerprint == net.fingerprint():
+        # The same weights under another name, as of an exported file.
+        found.check(coder, net)
+        return found
     known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
     stand_in = "it" if nearest == net.name else f"that of {nearest!r}"
     warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=_outside())
-    found = _installed_profile(installed[coder.name, nearest].path)
     found.check(coder)
     return found
 

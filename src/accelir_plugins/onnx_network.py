@@ -73,6 +73,8 @@ class OnnxNetwork(IRNetwork):
         self.provenance = facts.get("provenance", {})
         self.sizes = Sizes(multiple=facts.get("size_multiple", 1), height=fixed[2], width=fixed[3])
         self._channels = fixed[1] or 3
+        # Of the weights that were exported, to which profiles are bound.
+        self._exported_from: str | None = facts.get("fingerprint")
         self._batches = fixed[0] is None
 
     @property
@@ -152,6 +154,8 @@ class OnnxNetwork(IRNetwork):
         return Cost(macs, 2 * macs, params)
 
     def fingerprint(self) -> str:
+        if self._exported_from is not None:
+            return self._exported_from
         return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
