@@ -6,9 +6,8 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import replace
-
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest

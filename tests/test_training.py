@@ -241,3 +241,17 @@ def test_muon_takes_inner_matrices_and_adam_the_rest():
     moved = torch.linalg.svdvals((module[1].weight.detach() - before).reshape(8, -1)) / (0.01 * 0.2 * 72**0.5)
     assert moved.min() > 0.6 and moved.max() < 1.3
     assert len(Optimiser([module], matrices=False)._parts) == 1
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl"), ("cuda:1", "nccl")])
+def test_processes_talk_as_the_device_that_is_wanted_needs_it(monkeypatch, device: str, backend: str) -> None:
+    from accelir.training import team
+
+    asked = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(team.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(team.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(team.distributed, "get_rank", lambda: 1)
+    assert team.Team.of_this_process(device) == team.Team(1, 2)
+    assert asked == [backend]

@@ -133,7 +133,7 @@ def train(
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InvalidInputError(f"Network {name!r} has no parameter that may change (requires_grad).")
     torch.manual_seed(recipe.seed)
-    team = Team.of_this_process()
+    team = Team.of_this_process(device)
     channels_last(module.to(device)).train()
     trained = [module] if auxiliary is None else [module, auxiliary.to(device)]
     optimiser = Optimiser(trained, matrices=recipe.optimiser == "muon")

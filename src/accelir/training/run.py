@@ -166,7 +166,7 @@ def train_network(
         raise InvalidInputError(f"There is at least 1 pair and 1 worker; got {pairs} and {workers}.")
     compress = RandomFiles.of(codecs, net.task, qualities=qualities, clean=clean)
 
-    team = Team.of_this_process()
+    team = Team.of_this_process(device)
     place = team.device(device)
     net.to(place)
     tell = progress if progress is not None and team.first else _silent

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import torch
 import torch.distributed as distributed
 from torch import nn
 
@@ -27,13 +26,17 @@ class Team:
     size: int = 1
 
     @classmethod
-    def of_this_process(cls) -> Self:
-        """By the variables that torchrun sets; several come together at the first call."""
+    def of_this_process(cls, device: str = "cpu") -> Self:
+        """By the variables that torchrun sets; several come together at the first call.
+
+        Args:
+            device: What they will train on.
+        """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size < 2:
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         return cls(distributed.get_rank(), size)
 
     @property
