@@ -66,6 +66,13 @@ def strangers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def spandrel(session: nox.Session) -> None:
+    """Run checkpoints that spandrel knows; it brings a torchvision that fits the registry's torch."""
+    session.install("-c", "constraints.txt", "-e", ".[tests,spandrel]")
+    session.run("python", "-m", "pytest", "tests/test_spandrel.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure the main job: ``nox -s bench -- DATA_FOLDER`` (what it holds stands in benchmarks/main_job.py)."""
     session.install("-c", "constraints.txt", "-e", ".")

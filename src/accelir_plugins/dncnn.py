@@ -1,7 +1,7 @@
 """DnCNN (Zhang et al., IEEE TIP 2017, section III): a plain stack of convolutions that predicts the noise.
 
-Batch normalisation is left out: at inference it folds into the convolutions, and the residual initialisation used
-here trains as fast without it.
+Batch normalisation is left out: at inference it folds into the convolutions. There are 12 layers, where the paper's
+network for colour has 20.
 """
 
 from __future__ import annotations

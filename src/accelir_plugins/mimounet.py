@@ -1,4 +1,10 @@
-"""MIMO-UNet (Cho et al., ICCV 2021, section 3): one U-Net that reads and writes three scales at once."""
+"""MIMO-UNet (Cho et al., ICCV 2021, section 3): one U-Net that reads and writes three scales at once.
+
+What differs from the authors' code: an SCM's third convolution makes the features itself, where theirs is followed by
+one more of 1x1; images are halved by averaging, where theirs take the nearest pixel; there are 2 residual blocks in a
+stage, where theirs have 8. The losses of the three scales are weighted by 1, 1/2 and 1/4, where theirs count alike, and
+their loss on frequencies is missing. Sizes that are no multiples of 4 are padded by repeating the edge.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Restormer (Zamir et al., CVPR 2022, section 3): a U-Net of transformer blocks whose attention is across channels.
 
 Depth is about a third of the paper's: 1, 2, 2 and 3 blocks on the four scales and one refinement block, where the paper
-has 4, 6, 6, 8 and 4. Normalisation is without bias, as the paper has it for Gaussian noise.
+has 4, 6, 6, 8 and 4. Normalisation is without bias, as the paper has it for Gaussian noise. Sizes that are no multiples
+of 8 are padded by repeating the edge, where the authors' code reflects.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """SwinIR, the lightweight one (Liang et al., ICCV Workshops 2021, section 3): attention in windows that shift by half.
 
-Four residual groups of six transformer blocks each, six heads, as published; 60 channels in the paper.
+Four residual groups of six transformer blocks each, six heads, as published; 60 channels in the paper. Sizes that are
+no multiples of the window are padded by repeating the edge, where the authors' code reflects.
 """
 
 from __future__ import annotations
