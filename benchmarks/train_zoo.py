@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch import nn
 from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
+from accelir.bench.results import provenance
 from accelir.image import ImageArray
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    # Of the code that runs, whatever is committed meanwhile.
+    commit = provenance("")["commit"]
     for name in options.names or ZOO:
         path = WEIGHTS / f"{name}.safetensors"
         if path.exists() and not options.again:
@@ -58,13 +61,16 @@ def main() -> None:
         module = started(name, job, again=options.again)
         source, auxiliary = material(job, options.data, deblurs=options.again or job.start is not None)
         clock = time.time()
+        spent = path.with_suffix(".seconds.checkpoint")
+        before = float(spent.read_text()) if path.with_suffix(".checkpoint").exists() and spent.exists() else 0.0
+
         module = train(
             module,
             source,
             job.recipe,
             device=options.device,
             checkpoint=path.with_suffix(".checkpoint"),
-            report=lambda step, steps, loss, name=name: print(f"{name} {step}/{steps} {loss:.5f}", flush=True),
+            report=partial(report, name, spent, clock - before),
             auxiliary=auxiliary,
         )
         team = Team.of_this_process()
@@ -72,10 +78,18 @@ def main() -> None:
             if isinstance(module, SPAN):
                 module = module.fused()
             save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
-            seconds = time.time() - clock
-            write_provenance(name, job, seconds, scores(shipped(name, job), options.data), again=options.again)
+            seconds = before + time.time() - clock
+            spent.unlink(missing_ok=True)
+            scored = scores(shipped(name, job), options.data)
+            write_provenance(name, job, seconds, scored, again=options.again, commit=commit)
         # The others may need these weights for the next network.
         team.wait()
+
+
+def report(name: str, spent: Path, begun: float, step: int, steps: int, loss: float) -> None:
+    """Say where a training is, and keep how many seconds it took so far for when it is interrupted."""
+    print(f"{name} {step}/{steps} {loss:.5f}", flush=True)
+    spent.write_text(str(time.time() - begun))
 
 
 def asked(name: str, options: argparse.Namespace) -> Job:
@@ -170,7 +184,9 @@ def shipped(name: str, job: Job) -> TorchNetwork:
     return TorchNetwork(module.fused() if isinstance(module, SPAN) else module, job.family.task, name)
 
 
-def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, object], *, again: bool) -> None:
+def write_provenance(
+    name: str, job: Job, seconds: float, scored: dict[str, object], *, again: bool, commit: str | None
+) -> None:
     """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
     path = WEIGHTS / f"{name}.json"
     # Each of several processes takes a batch of its own in a step.
@@ -190,6 +206,7 @@ def write_provenance(name: str, job: Job, seconds: float, scored: dict[str, obje
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
             else ""
         ),
+        "commit": commit,
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",

@@ -35,8 +35,9 @@ class ShakePairs:
     """A source of training batches for deblurring.
 
     Up to ``opening`` of the training, inputs are not compressed and most references carry point lights. From there on
-    the lights fall away, one input in eight is blurred by a trajectory never seen before, and most are compressed. A
-    network that deblurs already goes on with ``lights=0, opening=0``.
+    the lights fall away, one input in eight is blurred by a trajectory never seen before, and a share of ``compressed``
+    goes through ``compress``, which may leave some clean: `accelir.training.data.compress_randomly` leaves a quarter,
+    so that 0.45 of all are compressed. A network that deblurs already goes on with ``lights=0``.
 
     Args:
         references: Sharp photographs, uint8 (H, W, 3) each, of any sizes from the crops and twice the ``margin`` on.
@@ -45,7 +46,7 @@ class ShakePairs:
         compress: What stores the inputs.
         lights: Share of the references that carry point lights at first.
         opening: Share of the training after which compressed inputs and unseen trajectories join.
-        compressed: Share of the inputs that are compressed from there on.
+        compressed: Share of the inputs that go through ``compress`` from there on.
     """
 
     margin = 24
