@@ -16,6 +16,15 @@ import accelir
 from accelir import Denoise, SuperResolution, TorchNetwork
 from accelir.testing import network_checks
 from accelir.testing.pictures import picture
+from accelir_plugins.carn import CARN
+from accelir_plugins.dncnn import DnCNN
+from accelir_plugins.edsr import EDSR
+from accelir_plugins.fsrcnn import FSRCNN
+from accelir_plugins.mimounet import MIMOUNet
+from accelir_plugins.nafnet import NAFNet
+from accelir_plugins.restormer import Restormer
+from accelir_plugins.span import SPAN
+from accelir_plugins.swinir import SwinIR
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -138,6 +147,48 @@ def test_provenance_of_shipped_weights_goes_along(folder: Path) -> None:
         accelir.encode(picture(40, 40), network=network, budget=accelir.BitsPerPixel(2))
     assert network.provenance["licence"] == "Apache-2.0"
     assert network.family == "edsr-x4" and network.task == SuperResolution(4)
+
+
+class Halving(nn.Module):
+    """Takes even sizes only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.up(self.down(x))
+
+
+FAMILIES = {
+    "carn": (lambda: CARN(8), "sr-x4", 1),
+    "dncnn": (lambda: DnCNN(4, 3), "denoise-s25", 1),
+    "edsr": (lambda: EDSR(4, blocks=1), "sr-x4", 1),
+    "fsrcnn": (lambda: FSRCNN(16), "sr-x4", 1),
+    "mimounet": (lambda: MIMOUNet(4, 1), "deblur", 4),
+    "nafnet": (lambda: NAFNet(4, (1, 0, 0, 0), 1, (0, 0, 0, 1)), "deblur", 16),
+    "restormer": (lambda: Restormer(8, (1, 0, 0, 1), 0), "denoise-s25", 8),
+    "span": (lambda: SPAN(8).fused(), "sr-x4", 1),
+    "swinir": (lambda: SwinIR(6), "sr-x4", 8),
+    "a stranger's": (Halving, "denoise-s25", 2),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_restores_the_same_as_onnx(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelir_plugins.swinir.GROUPS", 1)
+    monkeypatch.setattr("accelir_plugins.swinir.BLOCKS", 2)
+    torch.manual_seed(0)
+    build, task, multiple = FAMILIES[family]
+    network = TorchNetwork(build(), task, "small", multiple=multiple)
+    with torch.no_grad():
+        for parameter in network.module.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape)
+    exported = accelir.network(accelir.export_onnx(network, tmp_path / "small.onnx").path)
+    image = picture(33, 41)
+    wanted = network.restore(image, dtype=torch.float32).astype(int)
+    assert wanted.std() > 5
+    assert np.abs(exported.restore(image) - wanted).max() <= 1
 
 
 def test_a_foreign_file_needs_a_task_and_may_be_gray(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from accelir import registry
 from accelir.errors import ExportError, InvalidInputError, MissingDependencyError
 from accelir.image import write_atomically
-from accelir.network import IRNetwork, as_module
+from accelir.network import IRNetwork, TorchNetwork, as_module
 
 __all__ = ["Exported", "export_onnx"]
 
@@ -74,7 +75,7 @@ def export_onnx(
     """
     try:
         import onnx
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
@@ -87,9 +88,7 @@ def export_onnx(
         raise InvalidInputError(f"The size is a height and a width in pixels; got {size}.")
     net = copy.deepcopy(net).to("cpu")
     module = as_module(net).float().eval()
-    program, step = _traced(module, net, size, opset)
-    model = program.model_proto
-    facts = {
+    facts: dict[str, Any] = {
         "format": 1,
         "name": net.name,
         "family": net.family,
@@ -98,58 +97,60 @@ def export_onnx(
         "scale": net.task.scale,
         "receptive_field": net.receptive_field,
         "multiple": net.multiple,
-        "size_multiple": step,
+        "padding": "replicate" if isinstance(net, TorchNetwork) else "reflect",
         "fingerprint": net.fingerprint(),
         "opset": opset,
         "torch": str(torch.__version__),
         "provenance": dict(net.provenance),
     }
-    onnx.helper.set_model_props(model, {"accelir": json.dumps(facts)})
-    data = model.SerializeToString()
-    shapes = [size] if size is not None else [SAMPLE, OTHER]
-    try:
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        worst = max(_difference(module, session, _rounded(shape, step)) for shape in shapes)
-    except Exception as error:
-        # onnxruntime's errors have no common base but this.
-        said = str(error).strip().partition("\n")[0]
-        raise ExportError(f"The ONNX form of {net.name!r} cannot be run: {said}; nothing was written.") from error
-    if not worst <= tolerance:
-        raise ExportError(
-            f"The ONNX form of {net.name!r} differs from it by up to {worst:.2g} (0..1); at most {tolerance:g} is "
-            "allowed. Nothing was written."
-        )
-    return Exported(write_atomically(path, data), opset, worst)
-
-
-def _traced(module: nn.Module, net: IRNetwork, size: tuple[int, int] | None, opset: int) -> tuple[Any, int]:
-    """The program, and what the heights and widths that it takes are multiples of."""
-    reasons = []
-    # Some networks can only be traced for sizes that are multiples of their stride.
+    failures = []
+    # Some networks can only be traced, or run, for sizes that are multiples of their stride.
     for step in dict.fromkeys((1,) if size is not None else (1, net.multiple, 8, 16)):
-        shape = _rounded(size or SAMPLE, step)
-        dynamic = None
-        if size is None:
-            height, width = (torch.export.Dim(name, min=1, max=LARGEST // step) for name in ("height", "width"))
-            dynamic = ({2: step * height, 3: step * width},) if step > 1 else ({2: height, 3: width},)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                program = torch.onnx.export(
-                    module,
-                    (torch.zeros(1, 3, *shape),),
-                    dynamo=True,
-                    dynamic_shapes=dynamic,
-                    input_names=["image"],
-                    output_names=["restored"],
-                    opset_version=opset,
-                    verbose=False,
+            model = _traced(module, net.name, size, step, opset)
+            onnx.helper.set_model_props(model, {"accelir": json.dumps({**facts, "size_multiple": step})})
+            data: bytes = model.SerializeToString()
+            shapes = [size] if size is not None else [_rounded(SAMPLE, step), _rounded(OTHER, step)]
+            worst = _difference(module, net.name, data, shapes)
+            if not worst <= tolerance:
+                raise ExportError(
+                    f"The ONNX form of {net.name!r} differs from it by up to {worst:.2g} (0..1); at most "
+                    f"{tolerance:g} is allowed. Nothing was written."
                 )
-            return program, step
-        except Exception as error:
-            # torch gives its export errors no common base but this.
-            reasons.append(str(error.__cause__ or error).strip().partition("\n")[0])
-    raise ExportError(f"Network {net.name!r} cannot be traced: {reasons[0]}")
+        except ExportError as error:
+            failures.append(error)
+        else:
+            return Exported(write_atomically(path, data), opset, worst)
+    raise failures[0]
+
+
+def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: int, opset: int) -> Any:
+    """The model, for one size or for heights and widths that are multiples of ``step``."""
+    dynamic = None
+    if size is None:
+        height, width = (torch.export.Dim(side, min=1, max=LARGEST // step) for side in ("height", "width"))
+        dynamic = ({2: step * height, 3: step * width},) if step > 1 else ({2: height, 3: width},)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (torch.zeros(1, 3, *_rounded(size or SAMPLE, step)),),
+                dynamo=True,
+                dynamic_shapes=dynamic,
+                input_names=["image"],
+                output_names=["restored"],
+                opset_version=opset,
+                verbose=False,
+            )
+        return program.model_proto  # type: ignore[union-attr]
+    except Exception as error:
+        # torch gives its export errors no common base but this.
+        raise ExportError(f"Network {name!r} cannot be traced: {_first_line(error.__cause__ or error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _rounded(shape: tuple[int, int], step: int) -> tuple[int, int]:
@@ -157,9 +158,25 @@ def _rounded(shape: tuple[int, int], step: int) -> tuple[int, int]:
     return height, width
 
 
-def _difference(module: nn.Module, session: Any, shape: tuple[int, int]) -> float:
-    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        wanted = module(image).numpy()
-    (got,) = session.run(None, {"image": image.numpy()})
-    return float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf")
+def _difference(module: nn.Module, name: str, data: bytes, shapes: Sequence[tuple[int, int]]) -> float:
+    """The largest on random images, 0..1; infinite where the shapes differ."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # What fails is told once.
+    options.log_severity_level = 4
+    worst = 0.0
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        for shape in shapes:
+            image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+            with torch.no_grad():
+                wanted = module(image).numpy()
+            (got,) = session.run(None, {"image": image.numpy()})
+            worst = max(worst, float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf"))
+    except Exception as error:
+        # onnxruntime's errors have no common base but this.
+        raise ExportError(
+            f"The ONNX form of {name!r} cannot be run: {_first_line(error)}; nothing was written."
+        ) from error
+    return worst

@@ -48,8 +48,9 @@ def run(
     scale: int,
     channels: int = 3,
     batches: bool = True,
+    reflect: bool = True,
 ) -> torch.Tensor:
-    """Run a network on a batch of any size: padded at the bottom and on the right by reflection, and cropped again.
+    """Run a network on a batch of any size: padded at the bottom and on the right, and cropped again.
 
     Args:
         x: float (N, 3, H, W).
@@ -58,6 +59,7 @@ def run(
         scale: Output side over input side.
         channels: That it takes: 3, or 1, and then each of the three is an image of its own.
         batches: Whether it takes more than one image.
+        reflect: Pad by reflection, not by repeating the edge.
 
     Returns:
         float (N, 3, H * scale, W * scale).
@@ -68,7 +70,7 @@ def run(
     count, colours, height, width = x.shape
     images = x if channels == colours else x.reshape(count * colours, 1, height, width)
     rows, columns = sizes.around(height, width)
-    images = _padded(images, rows - height, columns - width)
+    images = _padded(images, rows - height, columns - width, reflect=reflect)
     restored = call(images) if batches or len(images) == 1 else torch.cat([call(image[None]) for image in images])
     # Cropping would hide an output that is too large.
     if tuple(restored.shape[-2:]) != (rows * scale, columns * scale):
@@ -80,11 +82,11 @@ def run(
     return restored if channels == colours else restored.reshape(count, colours, *restored.shape[-2:])
 
 
-def _padded(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+def _padded(x: torch.Tensor, rows: int, columns: int, *, reflect: bool) -> torch.Tensor:
     """With so many rows and columns more."""
     height, width = x.shape[-2:]
     # Reflection reaches no farther than the image; the rest repeats its edge.
-    below, right = min(rows, height - 1), min(columns, width - 1)
+    below, right = (min(rows, height - 1), min(columns, width - 1)) if reflect else (0, 0)
     if below or right:
         x = pad(x, (0, right, 0, below), mode="reflect")
     if rows > below or columns > right:

@@ -76,6 +76,8 @@ class OnnxNetwork(IRNetwork):
         # Of the weights that were exported, to which profiles are bound.
         self._exported_from: str | None = facts.get("fingerprint")
         self._batches = fixed[0] is None
+        # As the network pads that was exported.
+        self._reflect = facts.get("padding", "reflect") == "reflect"
 
     @property
     def session(self) -> Any:
@@ -104,7 +106,15 @@ class OnnxNetwork(IRNetwork):
                 raise InvalidInputError(f"{self.path} cannot run on {tuple(images.shape)}: {error}.") from error
             return torch.from_numpy(np.asarray(restored, np.float32)).to(x)
 
-        return run(x, call, sizes=self.sizes, scale=self.task.scale, channels=self._channels, batches=self._batches)
+        return run(
+            x,
+            call,
+            sizes=self.sizes,
+            scale=self.task.scale,
+            channels=self._channels,
+            batches=self._batches,
+            reflect=self._reflect,
+        )
 
     def tiles(self, height: int, width: int, side: int | None = None) -> Iterator[tuple[Span, Span]]:
         """As of any network; along a side that the file fixes, windows of just that size within the picture."""
