@@ -30,7 +30,7 @@ NEAR = 0.1
 FORESIGHTS = 6
 """Most sizes that are foreseen before the first file."""
 
-FORESIGHTS_BETWEEN = 2
+FORESIGHTS_BETWEEN = 4
 """Most between two files: sizes do not move evenly, and a file tells more."""
 
 FORESEEN_AT_FIRST = 0.003
