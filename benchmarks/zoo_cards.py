@@ -51,7 +51,7 @@ PUBLISHED = {
     "span-x4-f48": Published(32.20, "SPAN (Wan et al. 2024)"),
     "swinir-x4-f60": Published(32.44, "lightweight SwinIR (Liang et al. 2021)"),
     "edsr-x2-f64": Published(37.99, "EDSR baseline of 16 blocks (of Lim et al. 2017, as later papers state it)"),
-    "dncnn-s25-f64": Published(32.14, "colour DnCNN of 20 layers (as Zamir et al. 2022 state it)"),
+    "dncnn-s25-f64": Published(32.14, "colour DnCNN of 20 layers (Zhang et al. 2017, as later papers state it)"),
     "restormer-s25-f24": Published(33.04, "Restormer of 26 million parameters (Zamir et al. 2022)"),
 }
 

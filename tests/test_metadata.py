@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ import accelir
 from accelir.cli import app
 from accelir.errors import BudgetError, CodecError, InvalidInputError
 from accelir.image import read_image
+from accelir.metadata import Metadata
 from accelir_plugins.jpeg import JpegCodec
 
 NETWORK = "edsr-x4-f8"
@@ -222,3 +224,18 @@ def test_a_budget_that_metadata_takes_says_so(picture):
         accelir.encode(source, network=NETWORK, budget=accelir.Bytes(8000))
     assert 30_000 < refused.value.metadata < refused.value.smallest
     assert len(accelir.encode(source, network=NETWORK, budget=accelir.Bytes(8000), metadata="strip").data) <= 8000
+
+
+def test_a_thumbnail_of_another_size_is_left_out():
+    exif = Image.Exif()
+    exif.get_ifd(EXIF)[WIDTH], exif.get_ifd(EXIF)[HEIGHT] = 640, 480
+    block = bytearray(exif.tobytes()[6:])
+    start = struct.unpack(">I", block[4:8])[0]
+    following = start + 2 + 12 * struct.unpack(">H", block[start : start + 2])[0]
+    thumbnail = b"\xff\xd8 a thumbnail \xff\xd9"
+    block[following : following + 4] = struct.pack(">I", len(block))
+    entries = [(0x201, 4, 1, len(block) + 30), (0x202, 4, 1, len(thumbnail))]
+    block += struct.pack(">H", 2) + b"".join(struct.pack(">HHII", *entry) for entry in entries) + bytes(4) + thumbnail
+    metadata = Metadata(exif=bytes(block))
+    assert metadata.of_size(480, 640) is metadata
+    assert thumbnail in metadata.exif and thumbnail not in metadata.of_size(10, 20).exif

@@ -16,6 +16,7 @@ from accelir.tasks import Denoise, SuperResolution
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 from accelir_plugins.mimounet import MIMOUNet
+from modules import Halving
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
 
@@ -76,17 +77,6 @@ def test_tiles_give_the_whole_image_result(monkeypatch, module, task, field, mul
     assert len(list(net.tiles(*photo.shape[:2]))) > 1
     tiled = net.restore(photo, dtype=torch.float32).astype(int)
     assert np.abs(tiled - whole).max() <= 1
-
-
-class Halving(nn.Module):
-    """Takes even sizes only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 2, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.up(self.down(x))
 
 
 @pytest.mark.parametrize("size", [(33, 41), (32, 41), (1, 1)])

@@ -25,6 +25,7 @@ from accelir_plugins.nafnet import NAFNet
 from accelir_plugins.restormer import Restormer
 from accelir_plugins.span import SPAN
 from accelir_plugins.swinir import SwinIR
+from modules import Halving
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -147,17 +148,6 @@ def test_provenance_of_shipped_weights_goes_along(folder: Path) -> None:
         accelir.encode(picture(40, 40), network=network, budget=accelir.BitsPerPixel(2))
     assert network.provenance["licence"] == "Apache-2.0"
     assert network.family == "edsr-x4" and network.task == SuperResolution(4)
-
-
-class Halving(nn.Module):
-    """Takes even sizes only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 2, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.up(self.down(x))
 
 
 FAMILIES = {
