@@ -128,7 +128,7 @@ class JpegCodec(Codec):
     )
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "rdo": (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2),
-        "trust": (0.0, 0.25, 0.5, 0.75, 1.0),
+        "trust": (0.0, 0.25, 0.5, 0.75, 1.0, 1.4),
         "shape": (0.0, 0.35, 0.7, 1.2, 1.6),
         "emphasis": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7),
         "zeroing": (0.7, 0.85, 1.0),
