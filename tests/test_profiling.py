@@ -306,6 +306,16 @@ def test_crops_cover_whole_blocks(photographs, network) -> None:
     assert made.predict(photographs[0][:32, :32], accelir.codec("jpeg")).groups.shape == (2, 2)
 
 
+@pytest.mark.parametrize(("field", "side"), [(3, 192), (None, 384)])
+def test_a_network_that_looks_at_everything_gets_larger_crops(field, side, photographs) -> None:
+    network = accelir.TorchNetwork(
+        torch.nn.Conv2d(3, 3, 3, padding=1), task=accelir.Denoise(25), name="any", receptive_field=field
+    )
+    usual = {key: value for key, value in SMALL.items() if key != "side"}
+    made = StandardProfiler(**{**usual, "tuning_crops": 0}).fit(accelir.codec("jpeg"), network, photographs)
+    assert made.header.provenance["side"] == side
+
+
 def test_levels_that_measured_alike_stay_apart() -> None:
     """Where noise would turn a curve around, neighbours are pooled, and the curve goes on falling through them."""
     levels = np.arange(12)
