@@ -30,8 +30,9 @@ from accelir.bench.measure import make_input
 from accelir.bench.results import ResultFile
 from accelir.image import ImageArray
 from accelir.metrics import psnr_rgb
-from accelir.network import TorchNetwork, channels_last, fast_dtype
+from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
+from accelir.tensors import channels_last, fast_dtype
 from accelir.threads import processors
 
 LARGE = """

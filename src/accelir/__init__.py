@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from accelir.allocation.budget import BitsPerPixel, Budget, Bytes, LikeQuality
     from accelir.batch import BatchResult, encode_many
     from accelir.codec import Codec, CodecOptions, Encoded, Prepared
+    from accelir.cost import Cost
     from accelir.errors import (
         AccelIRError,
         BudgetError,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         hookimpl,
     )
     from accelir.metadata import Metadata
-    from accelir.network import Cost, IRNetwork, TorchNetwork
+    from accelir.network import IRNetwork, TorchNetwork
     from accelir.pipeline import MetadataWarning, ProfileWarning, encode, profile_for, restore
     from accelir.profiling.estimate import Curves, Estimate
     from accelir.profiling.profile import Profile
@@ -152,12 +153,13 @@ _NAMES_OF_MODULES = {
     "allocation.budget": "BitsPerPixel Budget Bytes LikeQuality",
     "batch": "BatchResult encode_many",
     "codec": "Codec CodecOptions Encoded Prepared",
+    "cost": "Cost",
     "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError ExportError InvalidInputError "
     "MissingDependencyError NotDifferentiableError PluginError ProfileFormatError ProfileMismatchError "
     "ProfileNotFoundError SaveError UnknownNameError",
     "export": "Exported export_onnx",
     "hookspecs": "AllocatorSpec CodecSpec NetworkFileSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
-    "network": "Cost IRNetwork TorchNetwork",
+    "network": "IRNetwork TorchNetwork",
     "metadata": "Metadata",
     "pipeline": "MetadataWarning ProfileWarning encode profile_for restore",
     "profiling.estimate": "Curves Estimate",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
 
@@ -18,32 +16,19 @@ from PIL import Image
 from torch import nn
 
 from accelir import registry
+from accelir.cost import Cost, counted
 from accelir.errors import AccelIRError, InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
+from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import Span, at_once, tiles
 
-__all__ = ["Cost", "IRNetwork", "TorchNetwork", "as_module", "channels_last", "failing_as", "fast_dtype"]
+__all__ = ["IRNetwork", "TorchNetwork", "as_module", "failing_as"]
 
 BAND = 2**17
 """Pixels that are rounded at a time on a CPU."""
 
 ImageT = TypeVar("ImageT", ImageArray, Image.Image)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What restoring one image takes.
-
-    Attributes:
-        macs: Multiply-accumulates, per image.
-        flops: 2 x ``macs``.
-        params: Number of parameters.
-    """
-
-    macs: int
-    flops: int
-    params: int
 
 
 class IRNetwork(ABC):
@@ -217,22 +202,13 @@ class IRNetwork(ABC):
         Convolutions, transposed convolutions, matrix products and attention count; additions, activations and
         interpolation do not.
         """
-        from torch._subclasses.fake_tensor import FakeTensorMode
-        from torch.utils.flop_counter import FlopCounterMode
 
-        counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
-        # The fast path of nn.MultiheadAttention and nn.TransformerEncoder is one operation that nothing counts.
-        fast_path = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-                batch = torch.empty(1, 3, height, width, device=self.device)
-                with failing_as(self.name, batch):
-                    self.forward(batch)
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_path)
-        flops = int(counter.get_total_flops())
-        return Cost(flops // 2, flops, sum(p.numel() for module in self.modules for p in module.parameters()))
+        def run() -> None:
+            batch = torch.empty(1, 3, height, width, device=self.device)
+            with failing_as(self.name, batch):
+                self.forward(batch)
+
+        return counted(run, self.modules)
 
     def fingerprint(self) -> str:
         """A hash of the weights, to which profiles are bound: 16 hexadecimal digits."""
@@ -400,35 +376,3 @@ class _Whole(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> _Whole:
         # The copy's parts must be those that its network runs.
         return _Whole(copy.deepcopy(self.network, memo))
-
-
-def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
-    """Of scaled dot-product attention: (..., Q, E) with (..., K, E) and (..., K, V)."""
-    batches = functools.reduce(lambda a, b: a * b, query[:-2], 1)
-    return 2 * batches * query[-2] * key[-2] * (query[-1] + value[-1])
-
-
-# On the CPU it is an operation of its own, which torch's counter takes for nothing.
-_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-
-
-def channels_last(module: nn.Module) -> nn.Module:
-    """Lay the weights of 2-D convolutions out for CPUs and GPUs with matrix units, in place."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    return module
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes it fast, else float32."""
-    return torch.bfloat16 if _fast_bfloat16(device.type) else torch.float32
-
-
-@functools.cache
-def _fast_bfloat16(device_type: str) -> bool:
-    if device_type == "cpu":
-        return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()) or bool(
-            getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-        )
-    return device_type == "cuda" and torch.cuda.is_bf16_supported()

@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from accelir.cost import Cost
 from accelir.errors import DecodeError, InvalidInputError
-from accelir.network import Cost, IRNetwork
+from accelir.network import IRNetwork
 from accelir.registry import task as task_of
 from accelir.tasks import Task
 from accelir.tiles import Span, margin_of

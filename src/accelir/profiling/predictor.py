@@ -14,7 +14,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, block_grid
-from accelir.network import channels_last, fast_dtype
+from accelir.tensors import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
 

@@ -18,9 +18,10 @@ from safetensors.torch import load, save
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
-from accelir.network import IRNetwork, channels_last
+from accelir.network import IRNetwork
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.predictor import CELL, Predictor, PredictorNet
+from accelir.tensors import channels_last
 from accelir.threads import ranges
 
 __all__ = ["Basis", "Profile", "ProfileHeader"]

@@ -11,7 +11,8 @@ import torch
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
 from accelir.image import ImageArray
-from accelir.network import IRNetwork, channels_last, failing_as, fast_dtype
+from accelir.network import IRNetwork, failing_as
+from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import Span
 
 __all__ = [

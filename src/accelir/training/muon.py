@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from accelir.network import fast_dtype
+from accelir.tensors import fast_dtype
 
 __all__ = ["Optimiser", "orthogonalised"]
 

@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 from accelir.errors import DecodeError, InvalidInputError
-from accelir.network import channels_last, failing_as, fast_dtype
+from accelir.network import failing_as
+from accelir.tensors import channels_last, fast_dtype
 from accelir.threads import processors
 from accelir.training.data import Batch, Source
 from accelir.training.muon import Optimiser
