@@ -18,8 +18,9 @@ from zoo_jobs import ZOO
 from zoo_scores import scores
 
 from accelir.bench.results import ResultFile
+from accelir.image import pictures_in
 from accelir.network import TorchNetwork
-from accelir.training.data import make_pairs, photographs
+from accelir.training.data import make_pairs
 from accelir.training.recipe import train
 
 
@@ -40,7 +41,7 @@ def main(
     for name in names:
         job = ZOO[name]
         family = job.family
-        drawn = make_pairs(photographs(data_folder / "train"), family.task, count=pairs, side=family.side, seed=1)
+        drawn = make_pairs(pictures_in(data_folder / "train"), family.task, count=pairs, side=family.side, seed=1)
         for optimiser in ("muon", "adam"):
             for rate in rates:
                 recipe = replace(job.recipe, steps=steps, learning_rate=rate, optimiser=optimiser)

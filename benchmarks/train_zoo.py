@@ -25,11 +25,11 @@ from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
 from accelir.bench.results import provenance
-from accelir.image import ImageArray
+from accelir.image import ImageArray, pictures_in
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors
-from accelir.training.data import Pairs, Source, make_pairs, photographs
+from accelir.training.data import Pairs, Source, make_pairs
 from accelir.training.recipe import Auxiliary, train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
@@ -152,14 +152,14 @@ def material(job: Job, data: Path, *, deblurs: bool) -> tuple[Source, Auxiliary 
 def pairs(data: Path, task: Task, side: int) -> Pairs:
     """Made once for networks of the same task in a row."""
     print(f"preparing {PAIRS} pairs for {task.name}", flush=True)
-    return make_pairs(photographs(data / "train"), task, count=PAIRS, side=side, seed=PAIRS_SEED, workers=processors())
+    return make_pairs(pictures_in(data / "train"), task, count=PAIRS, side=side, seed=PAIRS_SEED, workers=processors())
 
 
 @lru_cache(maxsize=1)
 def sharp_photographs(data: Path) -> list[ImageArray]:
     """Whole ones, each in two sizes."""
     sizes = []
-    for path in photographs(data / "train"):
+    for path in pictures_in(data / "train"):
         image = Image.open(path).convert("RGB")
         smaller = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
         sizes += [np.asarray(image), np.asarray(smaller)]

@@ -132,6 +132,13 @@ ESTIMATE = Estimate(
 )
 
 
+def test_curves_of_other_levels_are_refused() -> None:
+    codec = StepCodec()
+    other = Estimate(ESTIMATE.groups, Curves(ESTIMATE.curves.size[:, :5], ESTIMATE.curves.error[:, :5]))
+    with pytest.raises(InvalidInputError, match="12 levels; got 5"):
+        fit_budget(codec, codec.prepare(np.zeros((64, 64), np.uint8)), other, LagrangianAllocator(), 300)
+
+
 @pytest.mark.parametrize("codec", [StepCodec(), FineCodec()])
 @settings(deadline=None, max_examples=60)
 @given(budget=st.integers(80, 777))

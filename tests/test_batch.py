@@ -14,7 +14,7 @@ import accelir
 from accelir.batch import encode_many
 from accelir.cli import app
 from accelir.errors import InvalidInputError, UnknownNameError
-from accelir.testing.pictures import picture
+from accelir.pictures import picture
 
 NETWORK = "edsr-x4-f16"
 BUDGET = accelir.BitsPerPixel(1.5)

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 import accelir
@@ -74,6 +75,15 @@ class TestEncode:
         with Image.open(written) as opened:
             assert opened.size == (64, 48)
         assert "bits per pixel" in result.stdout
+
+    @needs_network
+    def test_a_file_that_nobody_named_is_spared(self, picture):
+        other = picture.with_suffix(".jpg")
+        other.write_bytes(b"another photograph")
+        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "uniform")
+        assert result.exit_code == 0, result.output
+        assert other.read_bytes() == b"another photograph"
+        assert picture.with_name("small-accelir.jpg").exists()
 
     @needs_profile
     def test_the_profile_is_the_default(self, picture, tmp_path):
@@ -172,6 +182,24 @@ class TestRestore:
 
     def test_an_unknown_ending_is_a_wrong_call(self, picture, tmp_path):
         assert run("restore", picture, "-n", "any", "-o", tmp_path / "out.xyz").exit_code == 2
+
+    @needs_network
+    def test_metadata_that_a_format_cannot_hold_is_one_line(self, picture, tmp_path):
+        note = PngInfo()
+        note.add_itxt("XML:com.adobe.xmp", "x" * 70_000)
+        with Image.open(picture) as opened:
+            opened.save(tmp_path / "noted.png", pnginfo=note)
+        output = tmp_path / "out.jpg"
+        assert_one_line(run("restore", tmp_path / "noted.png", "-n", NETWORKS[0], "-o", output), 1, "out.jpg")
+        assert not output.exists()
+
+    @needs_network
+    def test_heic_is_written_where_pillow_can(self, picture, tmp_path):
+        pytest.importorskip("pillow_heif")
+        output = tmp_path / "out.heic"
+        result = run("restore", picture, "-n", NETWORKS[0], "-o", output)
+        assert result.exit_code == 0, result.output
+        assert accelir.codec_for(output.read_bytes()).name == "heic"
 
     @needs_network
     def test_a_file_that_is_no_picture_is_one_line(self, tmp_path):

@@ -157,6 +157,24 @@ def test_what_is_no_folder_or_no_path_is_a_save_error(tmp_path) -> None:
         as_image_array("a\0b")
 
 
+def test_names_may_be_as_long_as_the_file_system_takes(tmp_path) -> None:
+    path = tmp_path / ("n" * 250 + ".jpg")
+    assert write_atomically(path, b"x").read_bytes() == b"x"
+
+
+def test_whatever_a_decoder_raises_is_told_as_ours(monkeypatch) -> None:
+    """libavif's binding raises RuntimeError of some damaged files."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("missing or empty image item")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    with pytest.raises(DecodeError, match="missing or empty"):
+        as_image_array(stream.getvalue())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes")
 def test_links_are_followed_and_devices_written_to(tmp_path) -> None:
     (tmp_path / "real").write_bytes(b"old")

@@ -130,6 +130,13 @@ def test_the_fingerprint_follows_the_weights() -> None:
     assert TorchNetwork(second, Denoise(25), family="f").fingerprint() == fingerprints[0]
 
 
+def test_what_torch_has_compiled_keeps_its_fingerprint_and_so_its_profile() -> None:
+    network = TorchNetwork(DnCNN(8), Denoise(25))
+    before = network.fingerprint()
+    network.module = torch.compile(network.module)
+    assert network.fingerprint() == before
+
+
 def test_squared_pull_backs_estimate_the_diagonal_of_jtj() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 3, 3, padding=1)

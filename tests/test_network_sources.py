@@ -12,9 +12,9 @@ from torch import nn
 
 import accelir
 from accelir import Deblur, Denoise, NetworkFileSpec, SuperResolution, TorchNetwork, hookimpl
-from accelir.testing.pictures import picture
+from accelir.pictures import picture
 from accelir.training import load_weights
-from accelir.training.weights import WeightsRecord, pack_weights, read_record
+from accelir.weights import WeightsRecord, pack_weights, read_record
 
 MODULE = """
 import torch

@@ -14,8 +14,8 @@ from torch import nn
 
 import accelir
 from accelir import Denoise, SuperResolution, TorchNetwork
+from accelir.pictures import picture
 from accelir.testing import network_checks
-from accelir.testing.pictures import picture
 from accelir_plugins.carn import CARN
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
@@ -136,6 +136,27 @@ def test_the_cost_is_that_of_the_module(folder: Path, plain: TorchNetwork, dynam
     small = TorchNetwork(Small(), Denoise(25), "small", receptive_field=FIELD, multiple=2)
     path = accelir.export_onnx(small, folder / "small.onnx").path
     assert accelir.network(path).cost(24, 40) == small.cost(24, 40)
+
+
+def test_windows_of_one_size_show_each_pixel_once(fixed: Path) -> None:
+    """For coarse strides too, beside which a window has no room."""
+    network = accelir.network(fixed)
+    for multiple, side in ((1, 8), (4, 4), (4, 7), (8, 8), (16, 24), (16, 31), (16, 64)):
+        network.multiple = multiple
+        for length in (1, side, side + 1, 3 * side + 5):
+            shown = []
+            for window in network._windows(length, side):
+                assert window.first <= window.start < window.stop <= window.last
+                shown += range(window.start, window.stop)
+            assert shown == list(range(length)), (multiple, side, length)
+
+
+def test_devices_are_told_by_their_names(fixed: Path) -> None:
+    network = accelir.network(fixed)
+    assert network.to("cpu") is network
+    for device in ("foo", "meta"):
+        with pytest.raises(accelir.InvalidInputError, match=device):
+            network.to(device)
 
 
 def test_provenance_of_shipped_weights_goes_along(folder: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 
-from accelir.testing.pictures import picture
+from accelir.pictures import picture
 from accelir_plugins.planar.needs import FARTHEST, Needs, project
 from accelir_plugins.planar.planes import emphasised, to_planes
 from accelir_plugins.ycbcr import TO_RGB, block_dct, doubled, doubled_rows, halved_transpose

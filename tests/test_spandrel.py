@@ -15,8 +15,8 @@ from torch import nn
 
 import accelir
 from accelir import Denoise, SuperResolution
+from accelir.pictures import picture
 from accelir.testing import network_checks
-from accelir.testing.pictures import picture
 
 
 def import_spandrel() -> Any:

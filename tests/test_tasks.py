@@ -82,7 +82,19 @@ def test_what_is_no_blur_kernel_is_refused(kernel: np.ndarray) -> None:
         Deblur(kernels=[kernel])
 
 
-@pytest.mark.parametrize("make", [lambda: SuperResolution(1), lambda: Denoise(-1), lambda: Deblur((9, 3))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SuperResolution(1),
+        lambda: SuperResolution("4"),
+        lambda: Denoise(-1),
+        lambda: Denoise(float("inf")),
+        lambda: Denoise([0, 55]),
+        lambda: Deblur((9, 3)),
+        lambda: Deblur(noise=-1),
+        lambda: Deblur(noise=float("nan")),
+    ],
+)
 def test_senseless_parameters_are_refused(make) -> None:
     with pytest.raises(InvalidInputError):
         make()

@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 import accelir
 from accelir import Denoise, SuperResolution, TorchNetwork
 from accelir.cli import app
-from accelir.testing.pictures import picture
+from accelir.pictures import picture
 from accelir.training import Recipe, recipe_for, train_network
+from accelir.training.checkpoint import write_together
 from accelir.training.compression import RandomFiles
 from accelir.training.scores import HeldOut
 
@@ -273,23 +274,25 @@ class TestRefusals:
         run(force=True)
         assert (tmp_path / "mine.json").read_text() != "kept"
 
-    def test_nothing_is_left_where_writing_fails(
-        self, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        written = []
+    def test_nothing_is_left_where_writing_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a").write_bytes(b"kept")
+        write = Path.write_bytes
 
-        def full(path: Path, data: bytes) -> Path:
-            if len(written) == 1:
-                raise accelir.SaveError("the disk is full")
-            written.append(path.write_bytes(data))
-            return path
+        def full(path: Path, data: bytes) -> int:
+            if data == b"b":
+                raise OSError("the disk is full")
+            return write(path, data)
 
-        monkeypatch.setattr("accelir.training.checkpoint.write_atomically", full)
-        from accelir.training.checkpoint import write_together
-
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(accelir.SaveError, match="full"):
             write_together({tmp_path / "a": b"a", tmp_path / "b": b"b"})
-        assert list(tmp_path.iterdir()) == []
+        monkeypatch.undo()
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"kept"]
+        (tmp_path / "c").mkdir()
+        with pytest.raises(accelir.SaveError, match="folder"):
+            write_together({tmp_path / "a": b"a", tmp_path / "c": b"c"})
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+        assert (tmp_path / "a").read_bytes() == b"kept"
 
     def test_pictures_that_are_missing_or_too_small(
         self, run: Callable[..., Any], folder: Path, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from PIL import Image
 from torch import nn
 
 from accelir.errors import InvalidInputError
+from accelir.image import pictures_in
 from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training import muon as muon_module
 from accelir.training import recipe as recipe_module
-from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs, photographs
+from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs
 from accelir.training.growth import grow
 from accelir.training.muon import Optimiser, orthogonalised
 from accelir.training.recipe import Recipe, train
@@ -35,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(folder: Path) -> Pairs:
-    return make_pairs(photographs(folder), Denoise(25), count=24, side=48, seed=0, workers=1)
+    return make_pairs(pictures_in(folder), Denoise(25), count=24, side=48, seed=0, workers=1)
 
 
 def test_pairs_have_the_sides_asked_for(folder: Path) -> None:
-    pairs = make_pairs(photographs(folder), SuperResolution(2), count=5, side=32, seed=0, workers=1)
+    pairs = make_pairs(pictures_in(folder), SuperResolution(2), count=5, side=32, seed=0, workers=1)
     assert pairs.inputs.shape == (5, 32, 32, 3) and pairs.references.shape == (5, 64, 64, 3)
     small = np.stack(
         [np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BOX)) for one in pairs.references]
@@ -48,7 +50,7 @@ def test_pairs_have_the_sides_asked_for(folder: Path) -> None:
 
 
 def test_pairs_do_not_depend_on_the_number_of_workers(folder: Path, pairs: Pairs) -> None:
-    again = make_pairs(photographs(folder), Denoise(25), count=24, side=48, seed=0, workers=2)
+    again = make_pairs(pictures_in(folder), Denoise(25), count=24, side=48, seed=0, workers=2)
     assert np.array_equal(again.inputs, pairs.inputs) and np.array_equal(again.references, pairs.references)
 
 
@@ -106,6 +108,54 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, pair
     assert not checkpoint.exists()
     for first, second in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-4)
+
+
+def test_what_is_told_after_an_interruption_is_the_mean_of_the_steps_since(tmp_path: Path, pairs: Pairs) -> None:
+    recipe, checkpoint = Recipe(8, 2, 16, 1e-3, "l1"), tmp_path / "run.checkpoint"
+    torch.manual_seed(0)
+    module = DnCNN(8, 3)
+    each: dict[int, float] = {}
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    train(copy.deepcopy(module), pairs, recipe, report=lambda step, _, loss: each.update({step: loss}), report_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            copy.deepcopy(module), pairs, recipe, checkpoint=checkpoint, checkpoint_every=3, report=stop, report_every=4
+        )
+    told: dict[int, float] = {}
+    train(
+        copy.deepcopy(module),
+        pairs,
+        recipe,
+        checkpoint=checkpoint,
+        checkpoint_every=100,
+        report=lambda step, _, loss: told.update({step: loss}),
+        report_every=4,
+    )
+    assert told == pytest.approx({4: each[4], 8: sum(each[step] for step in range(5, 9)) / 4}, rel=1e-3)
+
+
+def test_a_checkpoint_of_another_recipe_is_not_written_over(tmp_path: Path, pairs: Pairs) -> None:
+    checkpoint = tmp_path / "run.checkpoint"
+    train(DnCNN(8, 3), pairs, Recipe(2, 2, 16, 1e-3), checkpoint=checkpoint, keep_checkpoint=True)
+    kept = checkpoint.read_bytes()
+    with pytest.raises(InvalidInputError, match="another recipe"):
+        train(DnCNN(8, 3), pairs, Recipe(3, 2, 16, 1e-3), checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == kept
+
+
+def test_photographs_are_read_as_everywhere_else(tmp_path: Path) -> None:
+    deep, clear, gray = (tmp_path / f"{name}.png" for name in ("deep", "clear", "gray"))
+    Image.fromarray(np.full((96, 96), 40000, np.uint16)).save(deep)
+    Image.new("RGBA", (96, 96), (9, 9, 9, 0)).save(clear)
+    Image.linear_gradient("L").save(gray)
+    for path in (deep, clear):
+        with pytest.raises(InvalidInputError, match=path.name):
+            make_pairs([path], Denoise(25), count=1, side=48, seed=0, workers=1)
+    assert make_pairs([gray], Denoise(25), count=1, side=48, seed=0, workers=1).inputs.shape == (1, 48, 48, 3)
 
 
 def kernel_of(*taps: tuple[int, int], side: int = 5) -> np.ndarray:

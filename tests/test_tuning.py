@@ -184,3 +184,10 @@ def test_values_that_do_not_go_together_are_left_out(nothing, examples):
         search_space: ClassVar[Mapping[str, Any]] = {"emphasis": (1.0,), "rdo": (0.05,), "kind": (Kind.FLAT,)}
 
     assert best_tuning(Choosy(), nothing, examples, quietly, [WASTEFUL]) == SQUARED_ERROR
+
+
+def test_a_crop_that_comes_back_just_as_it_was_ends_nothing(nothing, examples):
+    """Its PSNR is infinite."""
+    flat = np.full((96, 96, 3), 255, np.uint8)
+    mixed = [*examples, Example(flat, flat, lambda codec: None)]
+    assert best_start(Unsearched(), nothing, mixed, quietly, (WASTEFUL, SQUARED_ERROR)) == SQUARED_ERROR

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,6 +180,7 @@ def restore(
     with plain_errors():
         import io
 
+        from accelir.errors import SaveError
         from accelir.image import read_bytes, write_atomically
 
         read_bytes(file)
@@ -188,7 +189,10 @@ def restore(
 
         restored = pipeline.restore(file, network=_networks([network], task)[0], device=device)
         stream = io.BytesIO()
-        restored.save(stream, kind, **as_saved(kind, restored.info))
+        try:
+            restored.save(stream, kind, **as_saved(kind, restored.info))
+        except (OSError, ValueError) as error:
+            raise SaveError(f"Cannot write {target} as {kind}: {error}.") from error
         write_atomically(target, stream.getvalue())
         typer.echo(f"{target}: {restored.width} x {restored.height} pixels")
 
@@ -355,9 +359,9 @@ def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Bu
 
 
 def _beside(source: Path, extension: str, mark: str, *, always: bool = False) -> Path:
-    """A name beside the source that is never the source's own."""
+    """A name beside the source: the source's own name and a file that is there already are spared."""
     plain = source.with_suffix(extension)
-    if not always and plain.name.lower() != source.name.lower():
+    if not always and plain.name.lower() != source.name.lower() and not plain.exists():
         return plain
     return source.with_name(f"{source.stem}{mark}{extension}")
 
@@ -383,6 +387,11 @@ def _protect(source: Path | None, target: Path) -> None:
 def _picture_format(target: Path) -> str:
     from PIL import Image
 
+    if target.suffix.lower() in (".heic", ".heif"):
+        with suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
     kind = Image.registered_extensions().get(target.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise typer.BadParameter(

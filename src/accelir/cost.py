@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ import torch
 from torch import nn
 
 __all__ = ["Cost", "counted"]
+
+
+# One at a time: what counting switches off is switched off for all threads.
+_COUNTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,14 @@ def counted(run: Callable[[], None], modules: Iterable[nn.Module]) -> Cost:
 
     counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
     # The fast path of nn.MultiheadAttention and nn.TransformerEncoder is one operation that nothing counts.
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
-            run()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+    with _COUNTING:
+        fast_path = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True), counter, torch.no_grad():
+                run()
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_path)
     flops = int(counter.get_total_flops())
     return Cost(flops // 2, flops, sum(p.numel() for module in modules for p in module.parameters()))
 

@@ -12,6 +12,7 @@ import torch
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import BudgetError, CodecError
 from accelir.image import ImageArray
+from accelir.metrics import LUMA
 from accelir.network import IRNetwork
 from accelir.profiling.sensitivity import PROBES, mean_sensitivity, measure_sensitivity, pull_back
 from accelir.tiles import Span
@@ -36,8 +37,6 @@ taken again, this part of it."""
 
 LEAST_CURVATURE = 0.5
 """Sensitivities below this part of their mean are not trusted to divide by."""
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def guide(
@@ -168,7 +167,7 @@ def restored_error(
         values = restored * 255
         clipped = values.clamp(0, 255)
         if reference.ndim == 2:
-            luma = torch.tensor(_LUMA, device=restored.device).view(1, 3, 1, 1)
+            luma = torch.tensor(LUMA, device=restored.device).view(1, 3, 1, 1)
             error = (clipped * luma).sum(dim=1, keepdim=True) - wanted
             rounded = (clipped.round() * luma).sum(dim=1, keepdim=True).round() - wanted
             slope = 2 * error * luma

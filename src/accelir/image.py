@@ -45,6 +45,10 @@ HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
 
 
+# Bytes of a file that tell its format.
+_BEGINNING = 64
+
+
 def pictures_in(folder: str | Path) -> list[Path]:
     """The files of a folder, searched through, whose ending is that of a picture, by path."""
     found = Path(folder).rglob("*")
@@ -77,7 +81,7 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         return require_image(source), Metadata()
     from PIL import Image, UnidentifiedImageError
 
-    unreadable = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+    unreadable = _unreadable()
     if isinstance(source, str | Path | bytes):
         data = read_bytes(source)
         hint = _prepare_heif(data)
@@ -142,9 +146,34 @@ def decode_by_pillow(data: bytes, kind: str) -> ImageArray:
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             picture.load()
-    except (OSError, SyntaxError, ValueError, LookupError, RuntimeError, Image.DecompressionBombError) as error:
+    except _unreadable() as error:
         raise DecodeError(f"Not a file of {kind} that can be read ({len(data)} bytes): {error}.") from error
     return pixels_of(picture)
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """(width, height) of a picture as it is stored, hardly more than its header read.
+
+    Raises:
+        DecodeError: It is not a picture that Pillow, or pillow-heif for HEIC, opens.
+    """
+    from PIL import Image
+
+    hint = ""
+    try:
+        with open(path, "rb") as stream:
+            hint = _prepare_heif(stream.read(_BEGINNING))
+        with Image.open(path) as opened:
+            return opened.size
+    except _unreadable() as error:
+        raise DecodeError(f"Not a picture that can be read: {path} ({error}).{hint}") from error
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What Pillow and its plugins raise of what is damaged, or no picture."""
+    from PIL import Image
+
+    return (OSError, SyntaxError, ValueError, LookupError, RuntimeError, Image.DecompressionBombError)
 
 
 def with_metadata(pixels: ImageArray, data: bytes) -> Image:
@@ -204,7 +233,8 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
         if real.exists() and not real.is_file() and not real.is_dir():
             real.write_bytes(data)
             return target
-        temporary = real.with_name(f".{real.name}.{secrets.token_hex(6)}")
+        # Without the name in it, which may be as long as names can be.
+        temporary = real.with_name(f".accelir-{secrets.token_hex(6)}")
         # "x": a new file, with the permissions that any new file gets.
         with open(temporary, "xb") as stream:
             try:

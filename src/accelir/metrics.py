@@ -8,10 +8,13 @@ import numpy.typing as npt
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 
-__all__ = ["psnr_rgb", "psnr_y", "ssim_luma"]
+__all__ = ["EQUAL", "psnr_rgb", "psnr_y", "ssim_luma"]
 
 LUMA = (0.299, 0.587, 0.114)
 """What R, G and B add to Y (ITU-R BT.601, full range)."""
+
+EQUAL = 100.0
+"""dB that stand for no error at all where PSNRs are averaged or compared: an infinite one would swallow the others."""
 
 
 def psnr_rgb(restored: ImageArray, reference: ImageArray, border: int = 0) -> float:

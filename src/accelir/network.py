@@ -215,7 +215,8 @@ class IRNetwork(ABC):
         digest = hashlib.sha256(self.family.encode())
         for module in self.modules:
             for key, value in sorted(module.state_dict().items()):
-                digest.update(key.encode())
+                # Of what torch.compile has wrapped as of what it wraps.
+                digest.update(key.replace("_orig_mod.", "").encode())
                 digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 

@@ -100,7 +100,7 @@ def _from_file(path: Path, task: Task | None) -> IRNetwork:
     ending = path.suffix.lower()
     kind = next((spec.name for spec in registry.network_files().values() if ending in spec.extensions), None)
     if ending == WEIGHTS:
-        from accelir.training.weights import read_record
+        from accelir.weights import read_record
 
         record = read_record(path)
         if record is not None and is_factory(record.network):
@@ -121,7 +121,7 @@ def _from_file(path: Path, task: Task | None) -> IRNetwork:
 
 def _with_weights(source: str, path: Path, task: Task | None) -> IRNetwork:
     """A network of a plugin, or what a factory that the caller has named makes, with the weights in a file."""
-    from accelir.training.weights import load_weights, read_record
+    from accelir.weights import load_weights, read_record
 
     if not path.is_file():
         raise InvalidInputError(f"There are no weights {path}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from accelir.checks import as_number
 from accelir.errors import InvalidInputError
 
 __all__ = ["Deblur", "Denoise", "SuperResolution", "Task", "blur", "camera_shake_kernel", "task_named"]
@@ -86,7 +88,7 @@ class SuperResolution(Task):
     """
 
     def __init__(self, scale: int) -> None:
-        if scale < 2 or int(scale) != scale:
+        if not (as_number(scale).is_integer() and scale >= 2):
             raise InvalidInputError(f"Super-resolution needs a whole scale of 2 or more; got {scale}.")
         self.scale = int(scale)
         self.name = f"sr-x{self.scale}"
@@ -110,7 +112,7 @@ class Denoise(Task):
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         low, high = sigma if isinstance(sigma, tuple) else (sigma, sigma)
-        if not 0 <= low <= high:
+        if not 0 <= as_number(low) <= as_number(high) < math.inf:
             raise InvalidInputError(f"Noise sigma must be 0 <= low <= high on the 0..255 scale; got {sigma}.")
         self.sigma = (float(low), float(high))
         self.name = f"denoise-s{low:g}" if low == high else f"denoise-s{low:g}to{high:g}"
@@ -140,8 +142,10 @@ class Deblur(Task):
         *,
         kernels: Sequence[npt.NDArray[np.float32]] = (),
     ) -> None:
-        if not 0 < extent[0] <= extent[1]:
+        if not 0 < as_number(extent[0]) <= as_number(extent[1]) < math.inf:
             raise InvalidInputError(f"Blur extent must be 0 < smallest <= largest pixels; got {extent}.")
+        if not 0 <= as_number(noise) < math.inf:
+            raise InvalidInputError(f"Noise is 0 or more on the 0..255 scale; got {noise}.")
         self.extent = extent
         self.noise = float(noise)
         self.kernels = tuple(_blur_kernel(kernel) for kernel in kernels)

@@ -63,7 +63,7 @@ def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str,
         table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)
         columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value not in (None, "", ())))
         for column in columns:
-            names = column in ("name", "network", "codec", "family", "task", "distribution", "version", "status")
+            names = column in ("name", "network", "codec", "family", "task", "distribution", "version", "state")
             table.add_column(column.replace("_", " "), no_wrap=names, overflow="fold")
         for row in rows:
             table.add_row(*(escape(_words(row.get(column))) for column in columns))

@@ -135,6 +135,9 @@ class OnnxNetwork(IRNetwork):
         if length <= fixed:
             return [Span(0, length, 0, length)]
         margin = -(-min(margin_of(self.receptive_field), fixed // 4) // self.multiple) * self.multiple
+        if fixed < 2 * self.multiple:
+            # No room beside the step.
+            margin = 0
         step = max((fixed - 2 * margin) // self.multiple, 1) * self.multiple
         last = -(-(length - fixed) // self.multiple) * self.multiple
         firsts = {start: min(max(start - margin, 0), last) for start in range(0, length, step)}
@@ -146,11 +149,16 @@ class OnnxNetwork(IRNetwork):
         """Choose the execution provider: the CPU's, or CUDA's where onnxruntime has it. Tensors stay on the CPU."""
         import onnxruntime
 
-        kind = torch.device(device).type
-        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind)
+        try:
+            place = torch.device(device)
+        except RuntimeError as error:
+            raise InvalidInputError(f"No device is called {str(device)!r}.") from error
+        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(place.type)
         if provider is None or provider not in onnxruntime.get_available_providers():
             raise InvalidInputError(f"Device {str(device)!r} cannot be used: this onnxruntime has no provider for it.")
-        wanted = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        wanted: list[Any] = ["CPUExecutionProvider"]
+        if place.type != "cpu":
+            wanted = [(provider, {"device_id": place.index or 0}), *wanted]
         if wanted != self.providers:
             self.providers, self._session = wanted, None
         return self

@@ -10,6 +10,7 @@ import numpy as np
 
 from accelir.allocation.allocator import Allocator
 from accelir.bracket import MARGIN, Bracket
+from accelir.checks import as_number
 from accelir.codec import Codec, Encoded, LevelMap, Prepared
 from accelir.errors import BudgetError, InvalidInputError
 from accelir.image import ImageArray
@@ -55,16 +56,6 @@ GOAL_ON_SECOND_SIGHT = 0.992
 """The same from the second file on where sizes are foreseen: such files are large, and a third costs its time."""
 
 
-def _as_number(value: object) -> float:
-    """As a float; NaN for what is no number."""
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        return np.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf
-
-
 class Budget(ABC):
     """What a file may take."""
 
@@ -84,7 +75,7 @@ class Bytes(Budget):
     count: int
 
     def __post_init__(self) -> None:
-        if not (_as_number(self.count).is_integer() and self.count >= 1):
+        if not (as_number(self.count).is_integer() and self.count >= 1):
             raise InvalidInputError(f"A budget is a whole number of bytes, 1 or more; got {self.count!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
@@ -102,7 +93,7 @@ class BitsPerPixel(Budget):
     bits: float
 
     def __post_init__(self) -> None:
-        if not (_as_number(self.bits) > 0 and np.isfinite(self.bits)):
+        if not (as_number(self.bits) > 0 and np.isfinite(self.bits)):
             raise InvalidInputError(f"Bits per pixel are a number above 0; got {self.bits!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
@@ -120,7 +111,7 @@ class LikeQuality(Budget):
     quality: int
 
     def __post_init__(self) -> None:
-        if not (_as_number(self.quality).is_integer() and 1 <= self.quality <= 100):
+        if not (as_number(self.quality).is_integer() and 1 <= self.quality <= 100):
             raise InvalidInputError(f"Quality is a whole number from 1 to 100; got {self.quality!r}.")
 
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
@@ -146,7 +137,13 @@ def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: 
 
     Raises:
         BudgetError: Even the coarsest levels take more; the message says how much.
+        InvalidInputError: The estimate's curves are not of this codec's levels.
     """
+    if estimate.curves.size.shape[1] != len(codec.levels):
+        raise InvalidInputError(
+            f"The curves of an estimate for {codec.name} have {len(codec.levels)} levels; got "
+            f"{estimate.curves.size.shape[1]}."
+        )
     files = _Files(budget, codec)
     foresees = codec.fine_control and prepared.foresees
     continuous = codec.fine_control and codec.continuous_levels

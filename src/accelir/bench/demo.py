@@ -53,7 +53,7 @@ class Arm:
         size: Of the file, in bytes.
         psnr: Of the restored picture, in dB (RGB, 0..255, no border).
         flops: Of restoring this picture.
-        seconds: That restoring it took here: the fastest of five runs.
+        seconds: That restoring it took here: the faster of two runs.
         restored: uint8 (H, W, 3).
     """
 

@@ -247,4 +247,6 @@ def train_predictor(
         optimiser.step()
         if report is not None and (step + 1) % 50 == 0:
             report(step + 1, steps)
+    # As its file stores it, so that what was fitted foretells what is loaded.
+    channels_last(net.half().float())
     return Predictor(net.eval())

@@ -110,10 +110,21 @@ class StandardProfiler(Profiler):
         trust: float = 0.0,
         seed: int = 0,
     ) -> None:
-        settings = {"groups": groups, "coefficients": coefficients, "crops": crops, "side": side, "probes": probes}
+        settings = {
+            "groups": groups,
+            "coefficients": coefficients,
+            "crops": crops,
+            "side": side,
+            "probes": probes,
+            "curve_crops": curve_crops,
+        }
         for name, value in settings.items():
             if value is not None and value < 1:
                 raise InvalidInputError(f"A profiler's {name} is 1 or more; got {value}.")
+        if min(tuning_crops, predictor_steps) < 0:
+            raise InvalidInputError(
+                f"A profiler's tuning_crops and predictor_steps are 0 or more; got {tuning_crops}, {predictor_steps}."
+            )
         self.groups = groups
         self.coefficients = coefficients
         self.crops = crops
@@ -375,7 +386,9 @@ class StandardProfiler(Profiler):
         groups = np.empty(len(flat), np.int32)
         groups[:n] = model.labels_
         if len(flat) > n:
-            centres = np.stack([flat[:n][model.labels_ == g].mean(axis=0) for g in range(self.groups)])
+            members = [flat[:n][model.labels_ == g] for g in range(self.groups)]
+            # Nothing is near to a group that has no members.
+            centres = np.stack([own.mean(axis=0) if len(own) else np.full_like(flat[0], np.inf) for own in members])
             distances = ((flat[n:, None, :] - centres[None]) ** 2).sum(axis=2)
             groups[n:] = distances.argmin(axis=1)
         return groups

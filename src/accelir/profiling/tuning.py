@@ -13,7 +13,7 @@ from accelir.bracket import Bracket
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
-from accelir.metrics import psnr_rgb
+from accelir.metrics import EQUAL, psnr_rgb
 from accelir.network import IRNetwork
 
 __all__ = ["Example", "best_start", "best_tuning", "middling_sizes"]
@@ -148,7 +148,7 @@ class _Course:
         gained = 0.0
         for size in wanted:
             encoded = _near_size(prepared, size, len(codec.levels), codec.trim_slope)
-            score = psnr_rgb(network.restore(codec.decode(encoded.data)), example.reference)
+            score = _score(codec, network, encoded.data, example)
             # Held against the curve at this very size; what is wrong with the curve is so for all options.
             gained += score - float(np.interp(np.log(len(encoded.data)), sizes, scores))
         return gained / len(wanted)
@@ -228,9 +228,14 @@ def _curve(codec: Codec, network: IRNetwork, example: Example) -> tuple[Floats, 
     points = {}
     for level in np.linspace(0, len(codec.levels) - 1, CURVE).round().astype(int).tolist():
         data = prepared.write(level).data
-        points[len(data)] = psnr_rgb(network.restore(codec.decode(data)), example.reference)
+        points[len(data)] = _score(codec, network, data, example)
     sizes = sorted(points)
     return np.log(sizes), np.maximum.accumulate([points[size] for size in sizes])
+
+
+def _score(codec: Codec, network: IRNetwork, data: bytes, example: Example) -> float:
+    """Of the restored file, in dB; a flat crop may come back just as it was."""
+    return min(psnr_rgb(network.restore(codec.decode(data)), example.reference), EQUAL)
 
 
 def _middling(sizes: Floats, scores: Floats) -> Floats:

@@ -15,10 +15,10 @@ Or each as a test of its own; a check that does not apply raises `unittest.SkipT
         check(MyCodec())
 """
 
+from accelir.pictures import picture
 from accelir.testing.allocators import allocator_checks, check_allocator
 from accelir.testing.codecs import check_codec, codec_checks
 from accelir.testing.networks import check_network, network_checks
-from accelir.testing.pictures import picture
 from accelir.testing.profilers import check_profiler, profiler_checks
 from accelir.testing.suite import ConformanceError
 from accelir.testing.tasks import check_task, task_checks

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from accelir.codec import Codec, Encoded
 from accelir.errors import CodecError, DecodeError, InvalidInputError
 from accelir.image import ImageArray, block_grid
-from accelir.testing.pictures import picture
+from accelir.pictures import picture
 from accelir.testing.suite import Suite, raises, require
 
 __all__ = ["check_codec", "codec_checks"]

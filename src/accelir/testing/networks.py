@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from accelir.network import IRNetwork
+from accelir.pictures import picture
 from accelir.tasks import Task
-from accelir.testing.pictures import picture
 from accelir.testing.suite import Suite, raises, require
 
 __all__ = ["check_network", "network_checks"]

@@ -12,9 +12,9 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, block_grid
 from accelir.network import IRNetwork
+from accelir.pictures import picture
 from accelir.profiling.profile import Profile
 from accelir.profiling.profiler import Profiler
-from accelir.testing.pictures import picture
 from accelir.testing.suite import Suite, raises, require
 
 __all__ = ["check_profiler", "profiler_checks"]
@@ -107,6 +107,12 @@ def _check_prediction(profile: Profile, loaded: Profile, codec: Codec, image: Im
     grid = block_grid(image, codec.block(image))
     estimate, same = profile.predict(image, codec), loaded.predict(image, codec)
     require(estimate.groups.shape == grid, f"groups has the shape of the blocks, {grid}; got {estimate.groups.shape}")
-    require(same.groups.shape == grid, "a profile that was saved and loaded has the same blocks")
-    if estimate.sensitivity is not None:
-        codec.encode(image, 0, sensitivity=estimate.sensitivity)
+    require(np.array_equal(same.groups, estimate.groups), "a profile that was saved and loaded tells other groups")
+    if estimate.sensitivity is None or same.sensitivity is None:
+        require(same.sensitivity is estimate.sensitivity, "a saved profile that was loaded tells as much as before")
+        return
+    require(
+        np.array_equal(same.sensitivity, estimate.sensitivity),
+        "a profile that was saved and loaded tells another sensitivity",
+    )
+    codec.encode(image, 0, sensitivity=estimate.sensitivity)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from accelir.pictures import picture
 from accelir.tasks import Task
-from accelir.testing.pictures import picture
 from accelir.testing.suite import Suite, require
 
 __all__ = ["check_task", "task_checks"]

@@ -132,7 +132,7 @@ class Checkpoint:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files, all or none of them: first beside their places, then all are renamed.
+    """Write several files: all beside their places first, so that what can fail has failed before one is replaced.
 
     Raises:
         SaveError: One cannot be written.
@@ -142,7 +142,9 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for path, data in files.items():
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
             staged[temporary] = path
-            write_atomically(temporary, data)
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder")
+            temporary.write_bytes(data)
         for temporary, path in staged.items():
             os.replace(temporary, path)
     except OSError as error:

@@ -13,8 +13,8 @@ from accelir import registry
 from accelir.codec import Codec
 from accelir.errors import CodecError, InvalidInputError
 from accelir.image import block_grid
+from accelir.pictures import picture
 from accelir.tasks import Denoise, Task
-from accelir.testing.pictures import picture
 
 __all__ = ["RandomFiles", "usual_qualities"]
 

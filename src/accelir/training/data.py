@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from accelir.errors import InvalidInputError
+from accelir.image import as_image_array
 from accelir.tasks import Deblur, Denoise, Task
 
-__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs", "photographs"]
+__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs"]
 
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
@@ -84,12 +86,6 @@ class Pairs:
             inputs[row] = image[:, ::-1] if mirror else image
             references[row] = reference[:, ::-1] if mirror else reference
         return Batch(inputs, references)
-
-
-def photographs(folder: str | Path) -> list[Path]:
-    """The image files of a folder, sorted by name."""
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
-    return sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in suffixes)
 
 
 def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Array:
@@ -161,9 +157,10 @@ def _counted(parts: Iterable[Pairs], total: int, progress: Callable[[int, int], 
 
 def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int, compress: Compressor) -> Pairs:
     path, numbers, seed = job
-    photo = Image.open(path).convert("RGB")
-    sources = [np.asarray(photo)]
-    smaller = photo.resize((photo.width * 2 // 3, photo.height * 2 // 3), Image.Resampling.LANCZOS)
+    photo = photograph(path)
+    sources = [photo]
+    size = (photo.shape[1] * 2 // 3, photo.shape[0] * 2 // 3)
+    smaller = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
     margin = 24 if isinstance(task, Deblur) else 8
     need = (side + 2 * margin) * task.scale
     if min(smaller.size) >= need:
@@ -182,6 +179,20 @@ def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int
         rows, columns = (slice(start * task.scale, (start + side) * task.scale) for start in edge)
         references.append(crop[rows, columns])
     return Pairs(np.stack(inputs), np.stack(references))
+
+
+def photograph(path: Path) -> Array:
+    """uint8 (H, W, 3): gray too.
+
+    Raises:
+        DecodeError: Not a picture.
+        InvalidInputError: One with transparency, or of more than 8 bits.
+    """
+    try:
+        pixels = as_image_array(path)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
 def lively_crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:

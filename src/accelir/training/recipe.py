@@ -127,7 +127,8 @@ def train(
         The averaged module, on the CPU, in evaluation mode.
 
     Raises:
-        InvalidInputError: No parameter is to be trained, the module fails on such crops, or its loss is not finite.
+        InvalidInputError: No parameter is to be trained, the checkpoint is of another recipe, the module fails on such
+            crops, or its loss is not finite.
         DecodeError: The checkpoint is damaged.
     """
     name = name or type(module).__name__
@@ -149,21 +150,26 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         try:
             state = torch.load(checkpoint, map_location=device, weights_only=True)
-            if state["recipe"] == identity:
-                module.load_state_dict(state["module"])
-                average.load_state_dict(state["average"])
-                optimiser.load_state_dict(state["optimiser"])
-                if auxiliary is not None:
-                    auxiliary.load_state_dict(state["auxiliary"])
-                start = int(state["step"])
-                torch.set_rng_state(state["random"].cpu())
+            if state["recipe"] != identity:
+                raise InvalidInputError(
+                    f"{checkpoint} is of a training by another recipe: remove it, or go on by {state['recipe']}."
+                )
+            module.load_state_dict(state["module"])
+            average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            if auxiliary is not None:
+                auxiliary.load_state_dict(state["auxiliary"])
+            start = int(state["step"])
+            torch.set_rng_state(state["random"].cpu())
+        except InvalidInputError:
+            raise
         except Exception as error:
             # A damaged file makes torch raise anything.
             raise DecodeError(
                 f"{checkpoint} is damaged, or of another module ({type(error).__name__}): remove it, or force a new "
                 "beginning (--force)."
             ) from error
-    running = 0.0
+    losses: list[float] = []
     if drawers is None:
         drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
     if drawers < 0:
@@ -191,12 +197,13 @@ def train(
                 target.lerp_(source, 1 - decay)
             for kept, current in zip(average.buffers(), module.buffers(), strict=True):
                 kept.copy_(current)
-        running += value
+        losses.append(value)
         done = step + 1
         if done % report_every == 0:
             if report is not None and team.first:
-                report(done, recipe.steps, running / report_every)
-            running = 0.0
+                # Fewer than ``report_every`` after an interruption.
+                report(done, recipe.steps, math.fsum(losses) / len(losses))
+            losses.clear()
         due = keep_checkpoint if done == recipe.steps else done % checkpoint_every == 0
         if checkpoint is not None and due and team.first:
             _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
-from PIL import Image
 from torch import nn
 
 import accelir
 from accelir.codec import Codec
-from accelir.errors import DecodeError, InvalidInputError, NotDifferentiableError
-from accelir.image import PICTURE_ENDINGS, pictures_in
+from accelir.errors import InvalidInputError, NotDifferentiableError
+from accelir.image import PICTURE_ENDINGS, pictures_in, size_of
 from accelir.network import IRNetwork, as_module
 from accelir.tasks import Deblur, Denoise, Task
 from accelir.threads import processors
@@ -30,7 +29,7 @@ from accelir.training.recipe import Recipe, train
 from accelir.training.scores import HeldOut, Scores
 from accelir.training.subject import Subject
 from accelir.training.team import Team
-from accelir.training.weights import WeightsRecord, load_weights, pack_weights
+from accelir.weights import WeightsRecord, load_weights, pack_weights
 
 __all__ = ["Training", "recipe_for", "train_network"]
 
@@ -310,11 +309,7 @@ def _pictures(folder: Path, held_out: str | Path | None, seed: int) -> tuple[lis
 def _check_sides(pictures: Sequence[Path], least: int, why: str) -> None:
     small = []
     for path in pictures:
-        try:
-            with Image.open(path) as opened:
-                size = opened.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DecodeError(f"Not a picture that can be read: {path} ({error}).") from error
+        size = size_of(path)
         if min(size) < least:
             small.append(f"{path.name} ({size[0]}x{size[1]})")
     if small:

@@ -11,7 +11,7 @@ from PIL import Image
 from accelir.codec import Codec
 from accelir.errors import CodecError
 from accelir.image import ImageArray, as_image_array
-from accelir.metrics import psnr_rgb
+from accelir.metrics import EQUAL, psnr_rgb
 from accelir.network import IRNetwork
 from accelir.tasks import Denoise, Task
 
@@ -19,9 +19,6 @@ __all__ = ["HeldOut", "Scores"]
 
 SIDE = 512
 """Of the crop in the middle of a picture that is scored, in pixels of the reference."""
-
-EQUAL = 100.0
-"""What the PSNR of equal pictures counts as, in dB."""
 
 Scores = dict[str, float]
 """Mean PSNR (RGB, 0..255, no border left out) in dB: of ``"clean"`` inputs, and of those that went through a file."""

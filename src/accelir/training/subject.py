@@ -14,7 +14,7 @@ from accelir.errors import InvalidInputError
 from accelir.network import IRNetwork, TorchNetwork
 from accelir.network_sources import FACTORY, WEIGHTS, made_by
 from accelir.tasks import Task
-from accelir.training.weights import read_record
+from accelir.weights import read_record
 
 __all__ = ["Subject"]
 
