@@ -125,6 +125,18 @@ if __name__ == "__main__":
     assert done.stdout.count("A worker has died") == 3, done.stderr
 
 
+def test_where_no_worker_can_start_it_is_said_once(photographs, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(f"""
+import accelir
+source, target = {str(photographs)!r}, {str(tmp_path / "out")!r}
+accelir.encode_many(source, target, network={NETWORK!r}, budget=accelir.Bytes(2000), workers=2)
+""")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "InvalidInputError: No worker could start" in last and "__main__" in last
+
+
 def test_a_picture_that_kills_its_worker_spoils_no_other(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +84,8 @@ def encode_many(
         One result for each picture, in the order of ``sources``; of a folder, by path.
 
     Raises:
-        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be.
+        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be; or no
+            worker can start.
         UnknownNameError: No codec, network or allocator of that name.
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
@@ -188,15 +190,25 @@ def _all(pairs: Sequence[tuple[Path, Path]], workers: int, asked: dict[str, Any]
 def _pooled(
     pairs: Sequence[tuple[Path, Path]], batch: Sequence[int], workers: int, request: bytes
 ) -> Iterator[tuple[int, BatchResult]]:
-    """The results of some pictures, until all are there or a worker has died."""
+    """The results of some pictures, until all are there or a worker has died.
+
+    Raises:
+        InvalidInputError: No worker has come so far as to take a picture.
+    """
     # Spawned and not forked: the threads of torch do not survive a fork.
     spawned = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_start_worker, initargs=(request,))
+    ready = spawned.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_start_worker, initargs=(request, ready))
     try:
         places = {pool.submit(_asked_of_worker, *pairs[index]): index for index in batch}
         for future in as_completed(places):
             yield places[future], future.result()
-    except BrokenProcessPool:
+    except BrokenProcessPool as error:
+        if not ready.is_set():
+            raise InvalidInputError(
+                "No worker could start; the lines above may say why. A script that calls this needs "
+                "`if __name__ == '__main__':`, and what it hands over has to be known in other processes."
+            ) from error
         return
     finally:
         pool.shutdown(cancel_futures=True)
@@ -206,7 +218,7 @@ _request: dict[str, Any] = {}
 """In a worker: what is asked of every picture."""
 
 
-def _start_worker(request: bytes) -> None:
+def _start_worker(request: bytes, ready: Event) -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -217,6 +229,7 @@ def _start_worker(request: bytes) -> None:
     # The caller has been warned.
     warnings.simplefilter("ignore", ProfileWarning)
     _request.update(pickle.loads(request))
+    ready.set()
 
 
 def _asked_of_worker(source: Path, target: Path) -> BatchResult:
