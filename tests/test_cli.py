@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from accelir import registry
 from accelir.bench import demo as demo_module
 from accelir.cli import app
 from accelir.errors import AccelIRError
+from accelir.weights import WeightsRecord, pack_weights
 
 NETWORKS = sorted(name for name, spec in registry.networks().items() if spec.task.startswith("sr"))
 PROFILED = sorted(name for codec, name in registry.profiles() if codec == "jpeg")
@@ -245,6 +247,25 @@ class TestProfile:
         assert seen["codec"] == "jpeg"
         assert seen["images"] == [picture]
         assert seen["checkpoint"] == tmp_path / "p.safetensors.checkpoint"
+
+    @needs_profile
+    def test_weights_are_not_written_over_by_their_profile(self, tmp_path):
+        Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+        weights = tmp_path / "tuned.safetensors"
+        weights.write_bytes(b"weights")
+        for network in (weights, f"accelir_plugins.edsr:EDSR@{weights}"):
+            assert run("profile", tmp_path, "-n", network, "-o", weights).exit_code == 2
+        assert weights.read_bytes() == b"weights"
+
+    @needs_profile
+    def test_profiles_and_weights_are_told_from_each_other(self, picture, tmp_path):
+        profile = accelir.profile_for("jpeg", PROFILED[0]).save(tmp_path / "profile.safetensors")
+        assert_one_line(run("restore", picture, "-n", profile), 1, "is a profile", "--profile")
+        record = WeightsRecord(network=PROFILED[0], task="sr-x4")
+        weights = tmp_path / "weights.safetensors"
+        weights.write_bytes(pack_weights({"a": torch.zeros(1)}, record))
+        result = run("encode", picture, "-n", PROFILED[0], "--profile", weights, "--bytes", 2000)
+        assert_one_line(result, 1, "weights.safetensors", "weights of a network")
 
 
 class TestPlugins:

@@ -84,3 +84,10 @@ def test_budgets_near_the_finest_file_are_filled(codec, photo, part):
     budget = int(part * len(finest.data))
     encoded = accelir.encode(photo, network="edsr-x4-f8", codec=codec, budget=accelir.Bytes(budget), estimate=estimate)
     assert 0.75 * budget < len(encoded.data) <= budget
+
+
+def test_what_the_usual_encoder_cannot_write_is_told(codec):
+    if codec.name == "avif":
+        pytest.skip("its usual encoder writes longer sides than it takes to test")
+    with pytest.raises(CodecError, match="17000x16"):
+        codec.usual(np.zeros((16, 17000, 3), np.uint8), 50)

@@ -223,7 +223,8 @@ def profile(
         raise typer.BadParameter(
             f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
         )
-    for source in [*pictures, *([options_of] if options_of else [])]:
+    weights = [Path(part) for part in (network, *network.split("@")) if Path(part).is_file()]
+    for source in [*pictures, *weights, *([options_of] if options_of else [])]:
         _protect(source, output)
     with plain_errors():
         from accelir import registry
@@ -351,7 +352,7 @@ def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Bu
             return Bytes(size)
         case (None, float(), None):
             if not 0 < bpp < float("inf"):
-                raise typer.BadParameter(f"{bpp} is not more than 0.", param_hint="--bpp")
+                raise typer.BadParameter(f"{bpp} is no number above 0.", param_hint="--bpp")
             return BitsPerPixel(bpp)
         case (None, None, int()):
             return LikeQuality(like_quality)

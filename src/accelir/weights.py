@@ -73,6 +73,8 @@ def read_record(path: str | Path) -> WeightsRecord | None:
         return None
     try:
         content = json.loads(metadata[KEY])
+        if content.get("format") == "accelir-profile":
+            raise DecodeError(f"{path} is a profile, not the weights of a network: it goes to profile= (--profile).")
         if content.get("format") != 1:
             raise DecodeError(f"{path} was written by a newer version of accelir; update it.")
         return WeightsRecord.model_validate(content)

@@ -194,16 +194,19 @@ class Profile:
             ProfileFormatError: It is not a profile, or was written by a newer version of the library.
         """
         data = read_bytes(source)
+        what = "Not an accelir profile" if isinstance(source, bytes) else f"{source} is not an accelir profile"
         try:
             tensors = load(data)
             length = int.from_bytes(data[:8], "little")
             metadata = json.loads(data[8 : 8 + length])["__metadata__"]["accelir"]
             raw = json.loads(metadata)
             if raw.get("format") != FORMAT:
-                raise ProfileFormatError(f"Not a profile: its format is {raw.get('format')!r}.")
+                of_weights = ", but the weights of a network" if "network" in raw and "provenance" in raw else ""
+                raise ProfileFormatError(f"{what}{of_weights}.")
             if raw.get("version", 0) > VERSION:
                 raise ProfileFormatError(
-                    f"This profile has format version {raw['version']}; this library reads up to {VERSION}. Update it."
+                    f"The profile {'' if isinstance(source, bytes) else source} has format version {raw['version']}; "
+                    f"this library reads up to {VERSION}. Update it."
                 )
             header = ProfileHeader.model_validate(raw)
             curves = Curves(tensors["curves.size"].numpy(), tensors["curves.error"].numpy())
@@ -222,7 +225,7 @@ class Profile:
         except ProfileFormatError:
             raise
         except InvalidInputError as error:
-            raise ProfileFormatError(f"A damaged profile: {error}") from error
+            raise ProfileFormatError(f"{what}, or it is damaged: {error}") from error
         except (
             SafetensorError,
             LookupError,
@@ -231,7 +234,7 @@ class Profile:
             AttributeError,
             RuntimeError,
         ) as error:
-            raise ProfileFormatError(f"Not an accelir profile: {error}.") from error
+            raise ProfileFormatError(f"{what}: {error}.") from error
         of_groups = None if group_sensitivity is None else group_sensitivity.numpy()
         return cls(header, curves, Predictor(net.eval()), basis, of_groups)
 

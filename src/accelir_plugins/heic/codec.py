@@ -17,7 +17,7 @@ from accelir_plugins import isobmff, video
 from accelir_plugins.heic import hevc
 from accelir_plugins.heic.planes import repeated_planes
 from accelir_plugins.heic.tiles import tiled
-from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared
+from accelir_plugins.planar.codec import Picture, PlanarCodec, PlanarOptions, PlanarPrepared, unwritten
 from accelir_plugins.planar.needs import Needs, Steps
 from accelir_plugins.planar.planes import Planes, Range
 
@@ -136,11 +136,18 @@ class HeicCodec(PlanarCodec):
         return isobmff.embed(data, metadata)
 
     def usual(self, image: ImageArray, quality: int) -> bytes:
-        """The file that pillow-heif writes at a quality with its defaults, no metadata."""
+        """The file that pillow-heif writes at a quality with its defaults, no metadata.
+
+        Raises:
+            CodecError: It writes no picture of this size.
+        """
         from PIL import Image
 
         stream = io.BytesIO()
-        _pillow_heif().from_pillow(Image.fromarray(image)).save(stream, quality=quality)
+        try:
+            _pillow_heif().from_pillow(Image.fromarray(image)).save(stream, quality=quality)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise unwritten(self.name, image, error) from error
         return stream.getvalue()
 
 

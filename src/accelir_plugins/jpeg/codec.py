@@ -201,9 +201,11 @@ class JpegCodec(Codec):
         from PIL import Image
 
         _check_size(image)
-
         stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
+        try:
+            Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
+        except (ValueError, OSError) as error:
+            raise CodecError(f"Pillow cannot write {image.shape[1]}x{image.shape[0]} pixels: {error}.") from error
         return stream.getvalue()
 
 

@@ -153,12 +153,25 @@ class PlanarCodec(Codec):
         return sensitivity[:, :, :wanted] if sensitivity.shape[2] >= wanted else None
 
     def usual(self, image: ImageArray, quality: int) -> bytes:
-        """The file that Pillow writes at a quality with its defaults, no metadata."""
+        """The file that Pillow writes at a quality with its defaults, no metadata.
+
+        Raises:
+            CodecError: It writes no picture of this size.
+        """
         from PIL import Image
 
         stream = io.BytesIO()
-        Image.fromarray(image).save(stream, self.name.upper(), quality=quality, **self.usual_settings)
+        try:
+            Image.fromarray(image).save(stream, self.name.upper(), quality=quality, **self.usual_settings)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise unwritten(self.name, image, error) from error
         return stream.getvalue()
+
+
+def unwritten(name: str, image: ImageArray, error: Exception) -> CodecError:
+    """What is said where a format's usual encoder fails."""
+    height, width = image.shape[:2]
+    return CodecError(f"The usual encoder of {name} cannot write {width}x{height} pixels: {error}.")
 
 
 class PlanarPrepared(Prepared):
