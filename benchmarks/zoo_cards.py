@@ -78,7 +78,7 @@ TRAINED = """
 On photographs of open licences, none of which is in any set reported on. For super-resolution and against noise a
 quarter of the inputs stay clean, and the others go through a JPEG of random quality and manner, so that no encoder is
 favoured. Against camera shake a network from scratch sees clean inputs only for 70 % of its training, and in the rest
-45 % go through such a JPEG; where a network that deblurs went on, 56 % did, and in the last four trainings of
+45 % go through such a JPEG; where a network that deblurs went on, 56 % did, and in the last five trainings of
 `nafnet-deblur-f16` only over their last quarter.
 
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made
