@@ -206,7 +206,9 @@ class TestRestore:
     @needs_network
     def test_a_file_that_is_no_picture_is_one_line(self, tmp_path):
         (tmp_path / "words.jpg").write_text("no picture")
-        assert_one_line(run("restore", tmp_path / "words.jpg", "-n", NETWORKS[0]), 1)
+        assert_one_line(run("restore", tmp_path / "words.jpg", "-n", NETWORKS[0]), 1, "words.jpg")
+        (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff" + bytes(9))
+        assert_one_line(run("restore", tmp_path / "cut.jpg", "-n", NETWORKS[0]), 1, "cut.jpg")
 
     @needs_network
     def test_an_unknown_device_is_one_line(self, picture):

@@ -18,7 +18,7 @@ from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
-from accelir.errors import InvalidInputError, PluginError, ProfileNotFoundError
+from accelir.errors import DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
 from accelir.guidance import PASSES, guide
 from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
 from accelir.metadata import Metadata, MetadataWarning
@@ -210,14 +210,22 @@ def restore(
     net = registry.network(network)
     if isinstance(source, np.ndarray):
         return net.restore(as_image_array(source), device=device, dtype=dtype)
-    if isinstance(source, str | Path | bytes):
-        data = read_bytes(source)
-        coder = registry.codec_for(data)
-        source = data if coder is None else with_metadata(coder.decode(data), data)
-    pixels, metadata = read_image(source)
+    try:
+        pixels, metadata = read_image(_opened(source) if isinstance(source, str | Path | bytes) else source)
+    except DecodeError as error:
+        if isinstance(source, str | Path) and str(source) not in str(error):
+            raise DecodeError(f"{source}: {error}") from error
+        raise
     restored = PILImage.fromarray(net.restore(pixels, device=device, dtype=dtype))
     restored.info.update(metadata.of_size(restored.height, restored.width).info())
     return restored
+
+
+def _opened(source: str | Path | bytes) -> Image | bytes:
+    """What the codec of a file makes of it; the bytes where no codec claims it."""
+    data = read_bytes(source)
+    coder = registry.codec_for(data)
+    return data if coder is None else with_metadata(coder.decode(data), data)
 
 
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
