@@ -15,10 +15,8 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from common import kernels
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from zoo_jobs import ZOO, Job
@@ -29,7 +27,7 @@ from accelir.image import ImageArray, pictures_in
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors
-from accelir.training.data import Pairs, Source, make_pairs
+from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, train
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
@@ -158,12 +156,7 @@ def pairs(data: Path, task: Task, side: int) -> Pairs:
 @lru_cache(maxsize=1)
 def sharp_photographs(data: Path) -> list[ImageArray]:
     """Whole ones, each in two sizes."""
-    sizes = []
-    for path in pictures_in(data / "train"):
-        image = Image.open(path).convert("RGB")
-        smaller = image.resize((image.width * 2 // 3, image.height * 2 // 3), Image.Resampling.LANCZOS)
-        sizes += [np.asarray(image), np.asarray(smaller)]
-    return sizes
+    return [size for path in pictures_in(data / "train") for size in in_two_sizes(path)]
 
 
 def load_shipped(module: nn.Module, name: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -388,11 +388,10 @@ def _protect(source: Path | None, target: Path) -> None:
 def _picture_format(target: Path) -> str:
     from PIL import Image
 
-    if target.suffix.lower() in (".heic", ".heif"):
-        with suppress(ImportError):
-            import pillow_heif
+    from accelir.image import pillow_knows_heic
 
-            pillow_heif.register_heif_opener()
+    if target.suffix.lower() in (".heic", ".heif"):
+        pillow_knows_heic()
     kind = Image.registered_extensions().get(target.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise typer.BadParameter(

@@ -185,7 +185,7 @@ def with_metadata(pixels: ImageArray, data: bytes) -> Image:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             picture.info.update({key: opened.info[key] for key in Metadata.KEYS if key in opened.info})
-    except (OSError, SyntaxError, ValueError):
+    except _unreadable():
         # A format that Pillow does not know: only its codec reads it.
         pass
     return picture
@@ -300,12 +300,17 @@ def _prepare_heif(data: bytes) -> str:
     """Teach Pillow HEIC when this is one; what to install where that is not possible."""
     if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
         return ""
+    return "" if pillow_knows_heic() else " HEIC needs the extra: pip install 'accelir[heif]'."
+
+
+def pillow_knows_heic() -> bool:
+    """Teach Pillow HEIC, where that is possible."""
     try:
         import pillow_heif
     except ImportError:
-        return " HEIC needs the extra: pip install 'accelir[heif]'."
+        return False
     pillow_heif.register_heif_opener()
-    return ""
+    return True
 
 
 def _describe(source: str | Path | bytes) -> str:

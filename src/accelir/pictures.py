@@ -1,4 +1,4 @@
-"""Pictures that the checks make themselves: smooth shades, an edge, texture and a little noise."""
+"""A picture out of nothing, for whoever needs one: smooth shades, an edge, texture and a little noise."""
 
 from __future__ import annotations
 

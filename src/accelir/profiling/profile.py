@@ -205,7 +205,7 @@ class Profile:
                 raise ProfileFormatError(f"{what}{of_weights}.")
             if raw.get("version", 0) > VERSION:
                 raise ProfileFormatError(
-                    f"The profile {'' if isinstance(source, bytes) else source} has format version {raw['version']}; "
+                    f"{'This profile' if isinstance(source, bytes) else source} has format version {raw['version']}; "
                     f"this library reads up to {VERSION}. Update it."
                 )
             header = ProfileHeader.model_validate(raw)

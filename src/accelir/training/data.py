@@ -157,14 +157,12 @@ def _counted(parts: Iterable[Pairs], total: int, progress: Callable[[int, int], 
 
 def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int, compress: Compressor) -> Pairs:
     path, numbers, seed = job
-    photo = photograph(path)
+    photo, smaller = in_two_sizes(path)
     sources = [photo]
-    size = (photo.shape[1] * 2 // 3, photo.shape[0] * 2 // 3)
-    smaller = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
     margin = 24 if isinstance(task, Deblur) else 8
     need = (side + 2 * margin) * task.scale
-    if min(smaller.size) >= need:
-        sources.append(np.asarray(smaller))
+    if min(smaller.shape[:2]) >= need:
+        sources.append(smaller)
     inputs, references = [], []
     for number in numbers:
         rng = np.random.default_rng([seed, int(number)])
@@ -181,8 +179,8 @@ def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int
     return Pairs(np.stack(inputs), np.stack(references))
 
 
-def photograph(path: Path) -> Array:
-    """uint8 (H, W, 3): gray too.
+def in_two_sizes(path: Path) -> tuple[Array, Array]:
+    """A photograph, and the same at two thirds of its sides: uint8 (H, W, 3), gray too.
 
     Raises:
         DecodeError: Not a picture.
@@ -192,7 +190,9 @@ def photograph(path: Path) -> Array:
         pixels = as_image_array(path)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from error
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    whole = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    size = (whole.shape[1] * 2 // 3, whole.shape[0] * 2 // 3)
+    return whole, np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS))
 
 
 def lively_crop(photograph: Array, side: int, rng: np.random.Generator) -> Array:

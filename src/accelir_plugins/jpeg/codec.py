@@ -21,6 +21,7 @@ from accelir_plugins.jpeg import tables as quantisation_tables
 from accelir_plugins.jpeg.compensation import compensated
 from accelir_plugins.jpeg.quantise import Costs
 from accelir_plugins.jpeg.sample import ENOUGH, Sample, take_sample
+from accelir_plugins.planar.codec import unwritten
 from accelir_plugins.planar.planes import Chroma
 
 __all__ = ["JpegCodec", "JpegOptions", "JpegPrepared"]
@@ -128,7 +129,7 @@ class JpegCodec(Codec):
     )
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {
         "rdo": (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2),
-        "trust": (0.0, 0.25, 0.5, 0.75, 1.0, 1.4),
+        "trust": (0.0, 0.25, 0.5, 0.75, 1.0),
         "shape": (0.0, 0.35, 0.7, 1.2, 1.6),
         "emphasis": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7),
         "zeroing": (0.7, 0.85, 1.0),
@@ -205,7 +206,7 @@ class JpegCodec(Codec):
         try:
             Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True)
         except (ValueError, OSError) as error:
-            raise CodecError(f"Pillow cannot write {image.shape[1]}x{image.shape[0]} pixels: {error}.") from error
+            raise unwritten(self.name, image, error) from error
         return stream.getvalue()
 
 
