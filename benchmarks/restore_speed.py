@@ -2,8 +2,9 @@
 
 Each network restores a photograph that scikit-learn ships, made into an input of its task, in three ways by turns: the
 module called on the whole input in float32, as PyTorch does by default; `IRNetwork.restore`; and the module called in
-bfloat16, channels last, where the machine computes that fast. The median counts. ``--large`` also restores 7680x4320
-pixels from 1920x1080 in a process of its own, and notes the time and the most memory that it took.
+bfloat16, channels last, where the machine computes that fast. The median counts. On a GPU, which ``--device`` names,
+all three are timed from pixels in memory to pixels in memory. ``--large`` also restores 7680x4320 pixels from 1920x1080
+in a process of its own, and notes the time and the most memory that it took.
 Best on a quiet machine.
 """
 
@@ -40,7 +41,7 @@ import resource, sys, time
 import numpy as np
 import accelir
 image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
-network = accelir.network(sys.argv[1])
+network = accelir.network(sys.argv[1]).to(sys.argv[2])
 started = time.perf_counter()
 assert network.restore(image).shape == (4320, 7680, 3)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
@@ -50,14 +51,16 @@ print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="By default all installed networks.")] = None,
     repeats: Annotated[int, typer.Option(help="Of each timing; the median counts.")] = 5,
+    device: Annotated[str, typer.Option(help="Any torch device.")] = "cpu",
     large: Annotated[bool, typer.Option(help="Restore 7680x4320 pixels too, by the networks of x4.")] = True,
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/restore_speed.json"),
 ) -> None:
-    settings = {"repeats": repeats, "threads": torch.get_num_threads(), "machine": machine()}
+    settings = {"repeats": repeats, "threads": torch.get_num_threads(), "machine": machine(device)}
     command = " ".join(
         [
             f"python benchmarks/restore_speed.py --repeats {repeats}",
             *(names or []),
+            *(() if device == "cpu" else (f"--device {device}",)),
             *(() if large else ("--no-large",)),
             f"--output {output}",
         ]
@@ -70,40 +73,47 @@ def main(
             network = accelir.network(name)
             if not isinstance(network, TorchNetwork):
                 raise SystemExit(f"{name} is no torch module.")
-            record = {"network": name, **timed(network, repeats)}
+            record = {"network": name, **timed(network.to(device), repeats)}
             if large and network.task.scale == 4:
-                record |= of_large(name)
+                record |= of_large(name, device)
             results.add(record)
     for record in results.records:
         print(record)
 
 
-def machine() -> dict[str, object]:
+def machine(device: str) -> dict[str, object]:
     """What the times belong to."""
+    gpu = {} if device == "cpu" else {"gpu": torch.cuda.get_device_name(device)}
     return {
         "processors": processors(),
         "architecture": platform.machine(),
-        "bfloat16": str(fast_dtype(torch.device("cpu"))),
+        "bfloat16": str(fast_dtype(torch.device(device))),
+        **gpu,
     }
 
 
 def timed(network: TorchNetwork, repeats: int) -> dict[str, float]:
     """Seconds of the three ways, and how far `restore` is from the module in float32."""
     image, reference = photograph(network)
-    batch = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255)
+    dtype = fast_dtype(network.device)
+
+    def batch() -> torch.Tensor:
+        return torch.from_numpy(image.copy()).to(network.device).permute(2, 0, 1)[None].float().div(255)
 
     def bare() -> ImageArray:
         for parameter in network.module.parameters():
             parameter.data = parameter.data.contiguous()
         with torch.inference_mode():
-            return pixels(network.module(batch.contiguous()))
+            return pixels(network.module(batch().contiguous()))
 
     def fast() -> ImageArray:
         channels_last(network.module)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
-            return pixels(network.module(batch.contiguous(memory_format=torch.channels_last)))
+        with (
+            torch.inference_mode(),
+            torch.autocast(network.device.type, torch.bfloat16, enabled=dtype is torch.bfloat16),
+        ):
+            return pixels(network.module(batch().contiguous(memory_format=torch.channels_last)))
 
-    dtype = fast_dtype(torch.device("cpu"))
     ways: dict[str, Callable[[], ImageArray]] = {
         "module_float32": bare,
         "restore": lambda: network.restore(image),
@@ -138,13 +148,15 @@ def photograph(network: TorchNetwork) -> tuple[ImageArray, ImageArray]:
 
 def pixels(restored: torch.Tensor) -> ImageArray:
     """What a module returned as an image."""
-    return restored[0].float().mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return (
+        restored[0].float().mul(255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+    )
 
 
-def of_large(name: str) -> dict[str, float]:
+def of_large(name: str, device: str) -> dict[str, float]:
     """Seconds and GiB of 7680x4320 pixels restored."""
     done = subprocess.run(
-        [sys.executable, "-c", LARGE, name], capture_output=True, text=True, check=True, env=dict(os.environ)
+        [sys.executable, "-c", LARGE, name, device], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     seconds, memory = (float(word) for word in done.stdout.split())
     return {"large_seconds": round(seconds, 1), "large_gib": round(memory, 2)}

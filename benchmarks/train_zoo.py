@@ -3,7 +3,8 @@
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
 order of the table in `zoo_jobs`, since a wide one may start from the narrower one before it. An interrupted run resumes
 from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, by default at
-two fifths of the learning rate. Several processes share the work, where torchrun starts it.
+two fifths of the learning rate. Several processes share the work, where torchrun starts it. On a GPU the batches are
+made there. Where DATA has no ``bench``, the record has no scores: `zoo_scores` adds them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -29,9 +30,13 @@ from accelir.tasks import Deblur, Task
 from accelir.threads import processors
 from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, train
+from accelir.training.resident import ResidentPairs
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
 from accelir_plugins.span import SPAN
+
+SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6}
+"""What a network against blur is shown that does not deblur yet; see `accelir.training.shake`."""
 
 PAIRS_SEED = 1
 PAIRS = 9000
@@ -46,6 +51,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the table's")
     parser.add_argument("--rate", type=float, help="by default the table's; with --again two fifths of it")
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
+    parser.add_argument("--patch", type=int, help="side of the crops, instead of the table's")
+    parser.add_argument("--seconds", type=float, help="end by then, if the steps take longer")
+    parser.add_argument("--compiled", action="store_true", help="by torch.compile: for a GPU")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     # Of the code that runs, whatever is committed meanwhile.
@@ -57,20 +65,28 @@ def main() -> None:
         job = asked(name, options)
         torch.manual_seed(job.recipe.seed)
         module = started(name, job, again=options.again)
-        source, auxiliary = material(job, options.data, deblurs=options.again or job.start is not None)
+        deblurs = options.again or job.start is not None
+        source, auxiliary = material(job, options.data, options.device, deblurs=deblurs)
         clock = time.time()
         spent = path.with_suffix(".seconds.checkpoint")
         before = float(spent.read_text()) if path.with_suffix(".checkpoint").exists() and spent.exists() else 0.0
 
+        progress = Progress(name, spent, clock - before)
         module = train(
             module,
             source,
             job.recipe,
             device=options.device,
             checkpoint=path.with_suffix(".checkpoint"),
-            report=partial(report, name, spent, clock - before),
+            report=progress,
             auxiliary=auxiliary,
+            # Batches that a GPU makes are none for threads to make ahead.
+            drawers=0 if isinstance(source, ResidentPairs) else None,
+            seconds=None if options.seconds is None else options.seconds - before,
+            compiled=options.compiled,
         )
+        # A training that ended by the clock is another's of so many steps.
+        job = replace(job, recipe=replace(job.recipe, steps=progress.steps))
         team = Team.of_this_process()
         if team.first:
             if isinstance(module, SPAN):
@@ -78,16 +94,26 @@ def main() -> None:
             save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
             seconds = before + time.time() - clock
             spent.unlink(missing_ok=True)
-            scored = scores(shipped(name, job), options.data)
-            write_provenance(name, job, seconds, scored, again=options.again, commit=commit)
+            scored = scores(shipped(name, job), options.data) if (options.data / "bench").is_dir() else {}
+            write_provenance(name, job, seconds, scored, options, commit=commit)
         # The others may need these weights for the next network.
         team.wait()
 
 
-def report(name: str, spent: Path, begun: float, step: int, steps: int, loss: float) -> None:
-    """Say where a training is, and keep how many seconds it took so far for when it is interrupted."""
-    print(f"{name} {step}/{steps} {loss:.5f}", flush=True)
-    spent.write_text(str(time.time() - begun))
+class Progress:
+    """Says where a training is, and keeps how many seconds it took so far for when it is interrupted.
+
+    Attributes:
+        steps: That have been done.
+    """
+
+    def __init__(self, name: str, spent: Path, begun: float) -> None:
+        self._name, self._spent, self._begun, self.steps = name, spent, begun, 0
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        print(f"{self._name} {step}/{steps} {loss:.5f}", flush=True)
+        self._spent.write_text(str(time.time() - self._begun))
+        self.steps = step
 
 
 def asked(name: str, options: argparse.Namespace) -> Job:
@@ -101,6 +127,8 @@ def asked(name: str, options: argparse.Namespace) -> Job:
         recipe = replace(recipe, steps=options.steps)
     if options.batch is not None:
         recipe = replace(recipe, batch=options.batch)
+    if options.patch is not None:
+        recipe = replace(recipe, patch=options.patch)
     if options.rate is not None:
         recipe = replace(recipe, learning_rate=options.rate)
     return replace(job, recipe=recipe)
@@ -126,16 +154,19 @@ def started(name: str, job: Job, *, again: bool) -> nn.Module:
     return module
 
 
-def material(job: Job, data: Path, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:
+def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:
     """What a network is trained on, and with which further loss.
 
     Args:
         job: Of the network.
         data: As on the command line.
+        device: As on the command line.
         deblurs: Whether a network against blur deblurs already, as it starts.
     """
-    family = job.family
+    family, resident = job.family, torch.device(device).type != "cpu"
     if family.side is not None:
+        if resident:
+            return ResidentPairs(sharp_photographs(data), family.task, device=device), None
         return pairs(data, family.task, family.side), None
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
@@ -143,6 +174,10 @@ def material(job: Job, data: Path, *, deblurs: bool) -> tuple[Source, Auxiliary 
     further = {"lights": 0.0, "opening": 0.75, "compressed": 0.75} if deblurs else {}
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))
+    if resident:
+        return ResidentPairs(
+            sharp_photographs(data), family.task, device=device, kernels=blur, **(further or SHAKE_FROM_NOTHING)
+        ), naming
     return ShakePairs(sharp_photographs(data), blur, family.task, **further), naming
 
 
@@ -178,32 +213,44 @@ def shipped(name: str, job: Job) -> TorchNetwork:
 
 
 def write_provenance(
-    name: str, job: Job, seconds: float, scored: dict[str, object], *, again: bool, commit: str | None
+    name: str,
+    job: Job,
+    seconds: float,
+    scored: dict[str, object],
+    options: argparse.Namespace,
+    *,
+    commit: str | None,
 ) -> None:
     """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
-    path = WEIGHTS / f"{name}.json"
+    path, again, gpu = WEIGHTS / f"{name}.json", options.again, torch.device(options.device).type != "cpu"
+    drawn = "crops drawn as it went" if gpu or job.family.side is None else _prepared(job.family.side)
     # Each of several processes takes a batch of its own in a step.
     record: dict[str, object] = {
         "name": name,
         "task": job.family.task.name,
         "width": job.width,
-        "data": f"162 photographs, {_drawn(job.family.side)}; clean and compressed mixed",
+        "data": f"162 photographs, {drawn}; clean and compressed mixed",
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (" --again" if again else "")
         + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else "")
         + (f" --batch {job.recipe.batch}" if job.recipe.batch != ZOO[name].recipe.batch else "")
+        + (f" --patch {job.recipe.patch}" if job.recipe.patch != ZOO[name].recipe.patch else "")
         + (
             f" --rate {job.recipe.learning_rate!r}"
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
             else ""
-        ),
+        )
+        + (f" --device {options.device}" if gpu else "")
+        + (" --compiled" if options.compiled else ""),
         "commit": commit,
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",
     }
+    if gpu:
+        record["machine"] = torch.cuda.get_device_name(options.device)
     if (processes := Team.of_this_process().size) > 1:
         record["processes"] = processes
     if again:
@@ -211,8 +258,8 @@ def write_provenance(
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _drawn(side: int | None) -> str:
-    return "crops drawn as it went" if side is None else f"{PAIRS} pairs of side {side}, seed {PAIRS_SEED}"
+def _prepared(side: int) -> str:
+    return f"{PAIRS} pairs of side {side}, seed {PAIRS_SEED}"
 
 
 if __name__ == "__main__":

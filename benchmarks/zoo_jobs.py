@@ -120,7 +120,7 @@ TRAININGS = (
     ("restormer-s25", 24, 10_000, 6e-4, None),
     ("nafnet-deblur", 8, 24_000, 1e-3, None),
     ("nafnet-deblur", 16, 13_000, 2e-3, None),
-    ("nafnet-deblur", 24, 24_000, 1e-3, None),
+    ("nafnet-deblur", 24, 24_000, 1e-3, 16),
     ("nafnet-deblur", 32, 3400, 1e-3, 16),
     ("mimounet-deblur", 8, 24_000, 1e-3, None),
     ("mimounet-deblur", 16, 24_000, 1e-3, None),

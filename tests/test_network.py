@@ -46,10 +46,10 @@ def test_mimounet_counts_what_its_layers_take_by_hand() -> None:
     w, blocks = 8, 4
     full = 9 * 3 * w + 2 * blocks * 2 * 9 * w * w + (7 * w * w + 9 * w * w) + 2 * w * w + 9 * w * 3
     v = 2 * w
-    shallow = 9 * 3 * (v // 4) + (v // 4) * (v // 2) + 9 * (v // 2) * (v - 3) + v * v
+    shallow = 9 * 3 * (v // 4) + (v // 4) * (v // 2) + 9 * (v // 2) ** 2 + (v // 2) * (v - 3) + v * v
     half = 9 * w * v + shallow + 9 * v * v + 2 * blocks * 2 * 9 * v * v + (7 * w * v + 9 * v * v) + 2 * v * v
     u = 4 * w
-    shallow = 9 * 3 * (u // 4) + (u // 4) * (u // 2) + 9 * (u // 2) * (u - 3) + u * u
+    shallow = 9 * 3 * (u // 4) + (u // 4) * (u // 2) + 9 * (u // 2) ** 2 + (u // 2) * (u - 3) + u * u
     quarter = 9 * v * u + shallow + 9 * u * u + 2 * blocks * 2 * 9 * u * u
     up = 16 * u * v + 4 * 16 * v * w  # transposed convolutions: 16 products per input position and channel pair
     expected = 256 * full + 64 * half + 16 * quarter + 16 * up

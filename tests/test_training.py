@@ -243,7 +243,8 @@ def test_naming_the_kernel_teaches_to_tell_it(shake: ShakePairs) -> None:
 @pytest.mark.parametrize("drawers", [1, 3])
 def test_batches_drawn_ahead_are_those_drawn_in_turn(shake: ShakePairs, drawers: int) -> None:
     wanted = Recipe(9, 2, 16)
-    in_turn, ahead = (list(recipe_module._drawn(shake, wanted, 2, (), threads)) for threads in (0, drawers))
+    pace = recipe_module._Pace(wanted.steps, None)
+    in_turn, ahead = (list(recipe_module._drawn(shake, wanted, pace, 2, (), threads)) for threads in (0, drawers))
     assert [step for step, _ in ahead] == [step for step, _ in in_turn] == list(range(2, 9))
     for (_, one), (_, other) in zip(in_turn, ahead, strict=True):
         assert all(np.array_equal(first, second) for first, second in zip(one, other, strict=True))

@@ -21,7 +21,7 @@ from accelir.errors import AccelIRError, InvalidInputError
 from accelir.image import ImageArray, as_image_array, require_image
 from accelir.tasks import Task
 from accelir.tensors import channels_last, fast_dtype
-from accelir.tiles import Span, at_once, tiles
+from accelir.tiles import GPU_OUTPUT, TILE, Span, at_once, tiles
 
 __all__ = ["IRNetwork", "TorchNetwork", "as_module", "failing_as"]
 
@@ -183,10 +183,13 @@ class IRNetwork(ABC):
         colour = np.stack([np.repeat(array[:, :, None], 3, axis=2) if gray else array for array in arrays])
         scale = self.task.scale
         count, height, width = colour.shape[:3]
+        # What lies beyond its tile, a network without a receptive field sees wherever it runs.
+        large = target.type != "cpu" and self.receptive_field is not None
+        side = max(GPU_OUTPUT // scale, TILE) if large else None
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
-        for rows, columns in self.tiles(height, width):
+        for rows, columns in self.tiles(height, width, side):
             inputs = colour[:, rows.outer, columns.outer]
-            together = at_once(*inputs.shape[1:3])
+            together = at_once(inputs.shape[1], inputs.shape[2], side)
             inside = rows.within(scale), columns.within(scale)
             for first in range(0, count, together):
                 these = slice(first, first + together)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["TILE", "Span", "at_once", "margin_of", "tiles"]
+__all__ = ["GPU_OUTPUT", "TILE", "Span", "at_once", "margin_of", "tiles"]
 
 TILE = 512
 """Side of the tiles of an input, their margin not counted."""
+
+GPU_OUTPUT = 2048
+"""Side of what a GPU makes of a tile, which it takes larger ones to keep busy: a few GiB for wide networks."""
 
 LOCAL_MARGIN = 64
 """Margin of the tiles of a network whose receptive field has no end."""
@@ -52,9 +55,9 @@ def margin_of(receptive_field: int | None) -> int:
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
 
 
-def at_once(height: int, width: int) -> int:
-    """How many inputs of one size are seen together: as many as make up a tile."""
-    return max(1, TILE**2 // (height * width))
+def at_once(height: int, width: int, side: int | None = None) -> int:
+    """How many inputs of one size are seen together: as many as make up a tile, the usual one or of ``side``."""
+    return max(1, (side or TILE) ** 2 // (height * width))
 
 
 def tiles(

@@ -1,9 +1,9 @@
 """MIMO-UNet (Cho et al., ICCV 2021, section 3): one U-Net that reads and writes three scales at once.
 
-What differs from the authors' code: an SCM's third convolution makes the features itself, where theirs is followed by
-one more of 1x1; images are halved by averaging, where theirs take the nearest pixel; there are 2 residual blocks in a
-stage, where theirs have 8. The losses of the three scales are weighted by 1, 1/2 and 1/4, where theirs count alike, and
-their loss on frequencies is missing. Sizes that are no multiples of 4 are padded by repeating the edge.
+What differs from the authors' code: images are halved by averaging, where theirs take the nearest pixel; there are 2
+residual blocks in a stage, where theirs have 8. The losses of the three scales are weighted by 1, 1/2 and 1/4, where
+theirs count alike, and their loss on frequencies is missing. Sizes that are no multiples of 4 are padded by repeating
+the edge.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class _ShallowConvolution(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            _Conv(3, width // 4, 3), _Conv(width // 4, width // 2, 1), _Conv(width // 2, width - 3, 3)
+            _Conv(3, width // 4, 3),
+            _Conv(width // 4, width // 2, 1),
+            _Conv(width // 2, width // 2, 3),
+            _Conv(width // 2, width - 3, 1),
         )
         self.fuse = nn.Conv2d(width, width, 1)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from accelir.errors import InvalidInputError
@@ -24,15 +25,17 @@ __all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
 
-_DCT = np.array(
+DCT: npt.NDArray[np.float32] = np.array(
     [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)],
     dtype=np.float32,
 )
-_FREQUENCY = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
+FREQUENCY: npt.NDArray[np.float32] = np.hypot(*np.mgrid[0:8, 0:8]).astype(np.float32)
 
 
 class Batch(NamedTuple):
     """What one step trains on.
+
+    Arrays, or tensors where a source makes them on the device that trains.
 
     Attributes:
         inputs: uint8 (count, patch, patch, 3).
@@ -40,9 +43,9 @@ class Batch(NamedTuple):
         labels: int64 (count,): what an `accelir.training.recipe.Auxiliary` asks after; None where it is not known.
     """
 
-    inputs: Array
-    references: Array
-    labels: npt.NDArray[np.int64] | None = None
+    inputs: Array | torch.Tensor
+    references: Array | torch.Tensor
+    labels: npt.NDArray[np.int64] | torch.Tensor | None = None
 
 
 class Source(Protocol):
@@ -220,7 +223,7 @@ def _texture(crop: Array) -> float:
 def _simulate_shaped_jpeg(image: Array, noisy: bool, rng: np.random.Generator) -> Array:
     step = np.exp(rng.uniform(np.log(18), np.log(90))) if noisy else np.exp(rng.uniform(np.log(5), np.log(36)))
     tilt = rng.uniform(-0.1, 0.9) if noisy else rng.uniform(-0.5, 0.15)
-    table = np.maximum(np.rint(step * (1 + _FREQUENCY / 2) ** tilt), 1).astype(np.float32)
+    table = np.maximum(np.rint(step * (1 + FREQUENCY / 2) ** tilt), 1).astype(np.float32)
     base, spread = rng.uniform(0, 0.25), rng.uniform(0, 0.12)
     planes = np.asarray(Image.fromarray(image).convert("YCbCr"))
     height, width = image.shape[:2]
@@ -235,11 +238,11 @@ def _simulate_shaped_jpeg(image: Array, noisy: bool, rng: np.random.Generator) -
         rows, columns = values.shape[0] // 8, values.shape[1] // 8
         blocks = values.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
         steps = table * (chroma_step if index else np.float32(1))
-        scaled = (_DCT @ blocks @ _DCT.T) / steps
+        scaled = (DCT @ blocks @ DCT.T) / steps
         dead = np.clip(base + spread * rng.standard_normal((rows, columns, 1, 1)), 0, 0.4).astype(np.float32)
         levels = np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5) - dead)
         levels[:, :, 0, 0] = np.rint(scaled[:, :, 0, 0])
-        decoded = _DCT.T @ (levels * steps) @ _DCT
+        decoded = DCT.T @ (levels * steps) @ DCT
         values = decoded.transpose(0, 2, 1, 3).reshape(values.shape) + 128
         plane = Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
         if index and subsample:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -102,6 +103,8 @@ def train(
     report_every: int = 100,
     auxiliary: Auxiliary | None = None,
     drawers: int | None = None,
+    seconds: float | None = None,
+    compiled: bool = False,
     name: str | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
@@ -116,11 +119,15 @@ def train(
         device: Any torch device.
         checkpoint: File to resume from, written every ``checkpoint_every`` steps and removed at the end.
         keep_checkpoint: Write it at the end instead, for the caller to remove once the weights are safe.
-        report: Called as ``report(step, steps, loss)`` every ``report_every`` steps, in the first process only.
+        report: Called as ``report(step, steps, loss)`` every ``report_every`` steps and at the end, in the first
+            process only.
         auxiliary: A further loss, trained along with the module and thrown away at the end.
         drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
             By default one on a CPU, and else the processors shared among the processes, up to eight. The batches are
             the same.
+        seconds: End by then, if the steps take longer: the learning rate falls by the clock, where that is ahead.
+        compiled: Whether `torch.compile` fuses what the module computes: a GPU that waits for its memory is faster so,
+            after a minute of compiling.
         name: Of the network in errors; by default that of the module's class.
 
     Returns:
@@ -128,7 +135,7 @@ def train(
 
     Raises:
         InvalidInputError: No parameter is to be trained, the checkpoint is of another recipe, the module fails on such
-            crops, or its loss is not finite.
+            crops, its loss is not finite, or several processes are to end by the clock.
         DecodeError: The checkpoint is damaged.
     """
     name = name or type(module).__name__
@@ -169,58 +176,83 @@ def train(
                 f"{checkpoint} is damaged, or of another module ({type(error).__name__}): remove it, or force a new "
                 "beginning (--force)."
             ) from error
-    losses: list[float] = []
+    if team.size > 1 and seconds is not None:
+        raise InvalidInputError("Several processes end after a number of steps, not by the clock.")
+    pace = _Pace(recipe.steps, seconds)
+    losses: list[torch.Tensor] = []
+    # To look at a number on a GPU is to wait for all that it was given to do.
+    looked_every = 1 if place.type == "cpu" else report_every
     if drawers is None:
         drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
     if drawers < 0:
         raise InvalidInputError(f"Batches are drawn by 0 threads or more; got {drawers}.")
-    for step, batch in _drawn(pairs, recipe, start, team.rank_among_several, drawers):
+    run = torch.compile(module) if compiled else module
+    averaged: list[torch.Tensor] = list(average.parameters())
+    moving: list[torch.Tensor] = list(module.parameters())
+    for step, batch in _drawn(pairs, recipe, pace, start, team.rank_among_several, drawers):
         inputs, references = (_tensor(part, device) for part in (batch.inputs, batch.references))
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
         autocast = torch.autocast(place.type, torch.bfloat16, enabled=fast)
         with failing_as(name, inputs), watching, autocast:
-            loss = _loss(module, inputs, references, recipe.loss)
+            loss = _loss(run, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss(batch)
-        value = float(loss.detach())
-        _require_finite("loss", value, step, checkpoint)
+        losses.append(loss.detach())
+        done = step + 1
+        progress = pace.of(step)
+        last = pace.of(done) >= 1
+        looked = last or done % looked_every == 0 or done % checkpoint_every == 0
+        if looked:
+            _require_finite("loss", losses, step, checkpoint)
         optimiser.zero_grad()
         with failing_as(name, inputs):
             loss.backward()  # type: ignore[no-untyped-call]
         team.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, 1.0 if recipe.loss != "mse" else 0.1)
-        _require_finite("gradient", float(norm), step, checkpoint)
-        optimiser.step(recipe.learning_rate * _cycle(step / recipe.steps, recipe.decay))
+        if looked:
+            _require_finite("gradient", [norm], step, checkpoint)
+        optimiser.step(recipe.learning_rate * _cycle(progress, recipe.decay))
         decay = min(0.999, (1 + step) / (10 + step))
         with torch.no_grad():
-            for target, source in zip(average.parameters(), module.parameters(), strict=True):
-                target.lerp_(source, 1 - decay)
+            # All at once, as torch's own optimisers do it.
+            torch._foreach_lerp_(averaged, moving, 1 - decay)
             for kept, current in zip(average.buffers(), module.buffers(), strict=True):
                 kept.copy_(current)
-        losses.append(value)
-        done = step + 1
-        if done % report_every == 0:
+        if last or done % report_every == 0:
             if report is not None and team.first:
                 # Fewer than ``report_every`` after an interruption.
-                report(done, recipe.steps, math.fsum(losses) / len(losses))
+                report(done, done if last else recipe.steps, float(torch.stack(losses).double().mean()))
             losses.clear()
-        due = keep_checkpoint if done == recipe.steps else done % checkpoint_every == 0
+        due = keep_checkpoint if last else done % checkpoint_every == 0
         if checkpoint is not None and due and team.first:
             _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)
+        if last:
+            break
     team.wait()
     if checkpoint is not None and team.first and not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)
     return average.cpu().eval()
 
 
+class _Pace:
+    """How far a training is, from 0 to 1: by its steps, or by the clock where that is ahead."""
+
+    def __init__(self, steps: int, seconds: float | None) -> None:
+        self._steps, self._seconds, self._started = steps, seconds, time.monotonic()
+
+    def of(self, step: int) -> float:
+        by_clock = 0.0 if self._seconds is None else (time.monotonic() - self._started) / self._seconds
+        return max(step / self._steps, by_clock)
+
+
 def _drawn(
-    source: Source, recipe: Recipe, start: int, rank: Sequence[int], threads: int
+    source: Source, recipe: Recipe, pace: _Pace, start: int, rank: Sequence[int], threads: int
 ) -> Iterator[tuple[int, Batch]]:
     """Each step with its batch; that of a step is the same whatever was drawn before, and by whom."""
 
     def draw(step: int) -> Batch:
         rng = np.random.default_rng([recipe.seed, step, *rank])
-        return Batch(*source.batch(rng, recipe.batch, recipe.patch, step / recipe.steps))
+        return Batch(*source.batch(rng, recipe.batch, recipe.patch, pace.of(step)))
 
     steps = range(start, recipe.steps)
     if not threads:
@@ -238,7 +270,9 @@ def _drawn(
         pool.shutdown(cancel_futures=True)
 
 
-def _require_finite(what: str, value: float, step: int, checkpoint: Path | None) -> None:
+def _require_finite(what: str, values: Sequence[torch.Tensor], step: int, checkpoint: Path | None) -> None:
+    """Of the steps up to this one."""
+    value = float(torch.stack(list(values)).sum())
     if not math.isfinite(value):
         kept = f" {checkpoint} holds what was good." if checkpoint is not None and checkpoint.exists() else ""
         raise InvalidInputError(
@@ -256,14 +290,16 @@ def _cycle(position: float, decay: float) -> float:
 
 
 def _tensor(batch: Any, device: str) -> torch.Tensor:
-    return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float().div(255)
+    return torch.as_tensor(batch).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _loss(module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str) -> torch.Tensor:
+def _loss(
+    module: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, references: torch.Tensor, kind: str
+) -> torch.Tensor:
     if kind == "multiscale":
         total = inputs.new_zeros(())
         target = references
-        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[operator]
+        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[attr-defined]
             total = total + (restored.float() - target).abs().mean() / 2**level
             target = nn.functional.avg_pool2d(target, 2)
         return total

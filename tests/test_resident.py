@@ -1,0 +1,140 @@
+"""Batches made on a device are those that processors draw: the same pictures, noise, blur and JPEG."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from accelir.errors import InvalidInputError
+from accelir.metrics import psnr_rgb
+from accelir.pictures import picture
+from accelir.tasks import Deblur, Denoise, SuperResolution, camera_shake_kernel
+from accelir.training.lossy import compressed_randomly, jpeg_loss, usual_tables
+from accelir.training.recipe import Recipe, train
+from accelir.training.resident import ResidentPairs
+from accelir.training.shake import KernelNaming
+
+PHOTOGRAPHS = [picture(192, 256), picture(200, 160)]
+
+
+def of(array):
+    return np.ascontiguousarray(array.numpy())
+
+
+@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("quality", [20, 75, 95])
+def test_the_loss_is_that_of_libjpeg(quality, halved):
+    image = picture(96, 128)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=2 if halved else 0)
+    theirs = np.asarray(Image.open(stream))
+    ours = jpeg_loss(
+        torch.from_numpy(image)[None],
+        usual_tables()[quality][None],
+        torch.tensor([halved]),
+        torch.zeros(1, 12, 16),
+    )[0]
+    # Nearer to libjpeg's file than that is to the picture, by far (at quality 95 rounding is half of what differs).
+    assert psnr_rgb(of(ours), theirs) > psnr_rgb(image, theirs) + 6
+
+
+def test_a_dead_zone_loses_more():
+    image = torch.from_numpy(picture(64, 64))[None]
+    tables, halved = usual_tables()[50][None], torch.tensor([False])
+    narrow, wide = (jpeg_loss(image, tables, halved, torch.full((1, 8, 8), dead)) for dead in (0.0, 0.3))
+    assert (wide.float() - image).square().mean() > 1.1 * (narrow.float() - image).square().mean()
+
+
+def test_a_quarter_stays_clean():
+    pictures = torch.from_numpy(picture(32, 32))[None].repeat(400, 1, 1, 1)
+    stored = compressed_randomly(pictures, False, torch.Generator().manual_seed(0))
+    clean = (stored == pictures).flatten(1).all(1).float().mean()
+    assert 0.2 < clean < 0.3
+
+
+def test_small_pictures_are_those_of_the_task():
+    task = SuperResolution(4)
+    source = ResidentPairs(PHOTOGRAPHS, task, device="cpu", compressed=0)
+    inputs, references, _ = source.batch(np.random.default_rng(0), 6, 16)
+    assert inputs.shape == (6, 16, 16, 3) and references.shape == (6, 64, 64, 3)
+    for image, reference in zip(inputs, references, strict=True):
+        # Of a crop, whose edges see no neighbours, and so within.
+        made = task.degrade(of(reference), np.random.default_rng(0))[3:-3, 3:-3]
+        assert np.abs(made.astype(int) - of(image)[3:-3, 3:-3]).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [25.0, (0.0, 50.0)])
+def test_noise_has_the_deviation_of_the_task(sigma):
+    source = ResidentPairs([np.full((96, 96, 3), 128, np.uint8)], Denoise(sigma), device="cpu", compressed=0)
+    inputs, references, _ = source.batch(np.random.default_rng(0), 64, 32)
+    deviations = (inputs.float() - references.float()).flatten(1).std(dim=1)
+    if isinstance(sigma, float):
+        assert torch.allclose(deviations, torch.tensor(25.0), atol=1.5)
+    else:
+        assert deviations.min() < 8 and deviations.max() > 42
+
+
+def test_blur_is_that_of_the_task():
+    rng = np.random.default_rng(3)
+    kernels = [camera_shake_kernel(rng, (9, 20)) for _ in range(3)]
+    task = Deblur(noise=0)
+    source = ResidentPairs([picture(160, 160)], task, device="cpu", kernels=kernels, opening=1.0, compressed=0)
+    inputs, references, labels = source.batch(np.random.default_rng(0), 8, 64)
+    assert set(labels.tolist()) <= {0, 1, 2}
+    for image, reference, label in zip(inputs, references, labels.tolist(), strict=True):
+        made = task.degrade_with(of(reference), kernels[label], rng)[16:-16, 16:-16]
+        assert np.abs(made.astype(int) - of(image)[16:-16, 16:-16]).max() <= 1
+
+
+def test_unseen_trajectories_join_and_have_no_name():
+    kernels = [camera_shake_kernel(np.random.default_rng(3), (9, 20))]
+    source = ResidentPairs(PHOTOGRAPHS, Deblur(), device="cpu", kernels=kernels, opening=0.5)
+    assert (source.batch(np.random.default_rng(0), 64, 32, 0.4).labels == 0).all()
+    unnamed = (source.batch(np.random.default_rng(0), 200, 16, 0.6).labels == -1).float().mean()
+    assert 0.05 < unnamed < 0.2
+
+
+def test_point_lights_fall_away():
+    kernels = [np.ones((1, 1), np.float32)]
+    dark = [np.full((160, 160, 3), 100, np.uint8)]
+    source = ResidentPairs(dark, Deblur(noise=0), device="cpu", kernels=kernels, opening=0.9, lights=1.0, compressed=0)
+    first, last = (source.batch(np.random.default_rng(0), 20, 32, progress) for progress in (0.0, 1.0))
+    assert (first.references != 100).any() and (last.references == 100).all()
+    # Blurred by a kernel that does nothing, lights and all.
+    assert torch.equal(first.inputs, first.references)
+
+
+def test_batches_depend_on_the_seed_alone():
+    source = ResidentPairs(PHOTOGRAPHS, SuperResolution(2), device="cpu")
+    first, again, other = (source.batch(np.random.default_rng(seed), 4, 24) for seed in (1, 1, 2))
+    assert torch.equal(first.inputs, again.inputs) and torch.equal(first.references, again.references)
+    assert not torch.equal(first.references, other.references)
+
+
+def test_what_cannot_be_drawn_is_said():
+    with pytest.raises(InvalidInputError, match="kernels too"):
+        ResidentPairs(PHOTOGRAPHS, Deblur(), device="cpu")
+    with pytest.raises(InvalidInputError, match="No photograph holds"):
+        ResidentPairs(PHOTOGRAPHS, SuperResolution(4), device="cpu").batch(np.random.default_rng(0), 2, 64)
+    with pytest.raises(InvalidInputError, match="up to 49 pixels"):
+        ResidentPairs(PHOTOGRAPHS, Deblur(), device="cpu", kernels=[np.full((51, 1), 1 / 51, np.float32)])
+
+
+def test_a_network_trains_on_them_until_the_clock_ends_it():
+    kernels = [camera_shake_kernel(np.random.default_rng(3), (5, 9)) for _ in range(2)]
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 3, 3, padding=1))
+    source = ResidentPairs(PHOTOGRAPHS, Deblur(), device="cpu", kernels=kernels)
+    seen = []
+    train(
+        module,
+        source,
+        Recipe(steps=10**6, batch=2, patch=32),
+        auxiliary=KernelNaming("0", 8, 2),
+        drawers=0,
+        seconds=1.0,
+        report=lambda step, steps, loss: seen.append((step, steps, loss)),
+    )
+    last, total, loss = seen[-1]
+    assert 1 < last == total < 10**6 and np.isfinite(loss)
