@@ -77,7 +77,7 @@ _PLAIN_JPEG: dict[str, tuple[dict[str, float | str], ...]] = {
         {"rdo": 0.2, "shape": 1.0},
     ),
 }
-_FAMILIES = {"sr": "edsr-x4", "denoise": "dncnn-s25", "deblur": "mimounet-deblur"}
+_FAMILIES = {"sr": "edsr-x4", "denoise": "dncnn-s25", "deblur": "nafnet-deblur"}
 _QUALITIES = {
     "jpeg": {"sr": (50, 75, 90), "denoise": (10, 20, 40), "deblur": (50, 75, 90)},
     # Noise is stored at 0.4 to 1.5 bits per pixel.

@@ -77,9 +77,10 @@ TRAINED = """
 
 On photographs of open licences, none of which is in any set reported on. For super-resolution and against noise a
 quarter of the inputs stay clean, and the others go through a JPEG of random quality and manner, so that no encoder is
-favoured. Against camera shake a network from scratch sees clean inputs only for 70 % of its training, and in the rest
-45 % go through such a JPEG; where a network that deblurs went on, 56 % did, and in the last five trainings of
-`nafnet-deblur-f16` only over their last quarter.
+favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
+`nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,
+and in the last six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter.
+A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point.
 
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made
 it, one for each row here. `python benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose

@@ -180,7 +180,9 @@ class IRNetwork(ABC):
         for module in self.modules:
             channels_last(module.eval())
         gray = arrays[0].ndim == 2
-        colour = np.stack([np.repeat(array[:, :, None], 3, axis=2) if gray else array for array in arrays])
+        coloured = [np.repeat(array[:, :, None], 3, axis=2) if gray else array for array in arrays]
+        # To copy a picture takes a GPU as long as to restore it.
+        colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale
         count, height, width = colour.shape[:3]
         # What lies beyond its tile, a network without a receptive field sees wherever it runs.
@@ -194,7 +196,10 @@ class IRNetwork(ABC):
             for first in range(0, count, together):
                 these = slice(first, first + together)
                 tile = self._run(inputs[these], target, dtype)[:, *inside]
-                result[these, rows.scaled(scale), columns.scaled(scale)] = tile
+                if tile.shape == result.shape:
+                    result = tile
+                else:
+                    result[these, rows.scaled(scale), columns.scaled(scale)] = tile
         if gray:
             return [np.asarray(Image.fromarray(restored).convert("L")) for restored in result]
         return list(result)
@@ -257,7 +262,8 @@ class IRNetwork(ABC):
             )
 
     def _run(self, images: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
-        batch = torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float().div(255)
+        owned = images if images.flags.c_contiguous and images.flags.writeable else np.array(images)
+        batch = torch.from_numpy(owned).to(device).permute(0, 3, 1, 2).float().div(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
         with failing_as(self.name, batch), torch.inference_mode(), autocast:

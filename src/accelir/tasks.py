@@ -26,10 +26,13 @@ class Task(ABC):
     Attributes:
         name: Unique name that carries the parameters, for example ``"denoise-s25"``.
         scale: Output side over input side.
+        shared: Whether what the network undoes is unknown and the same all over a picture, as a camera shake is: then
+            no block tells it, and the whole picture does.
     """
 
     name: str
     scale: int = 1
+    shared: bool = False
 
     @abstractmethod
     def degrade(self, reference: Array, rng: np.random.Generator) -> Array:
@@ -134,6 +137,8 @@ class Deblur(Task):
             least 0 and summing to 1. The name tells them from others, but holds them not: whoever loads weights that
             were trained so passes the task again.
     """
+
+    shared = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The light CNN that tells a block's group and sensitivity from pixels alone."""
+"""What tells a block's group and sensitivity from pixels alone: a light CNN, and the whole picture where it must."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.image import ImageArray, block_grid
+from accelir.profiling.context import Context, fit_context
 from accelir.tensors import channels_last, fast_dtype
 
 __all__ = ["Predictor", "PredictorNet", "train_predictor"]
@@ -157,9 +158,11 @@ class Predictor:
 
     Attributes:
         net: The network.
+        context: What the whole picture adds to each block's coefficients; None where blocks tell enough.
     """
 
     net: PredictorNet
+    context: Context | None = None
 
     def predict(self, image: ImageArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         """Coefficients float32 (rows, cols, R) and groups int32 (rows, cols) of an image."""
@@ -174,6 +177,8 @@ class Predictor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
             sensitivity, scores = self.net.in_strips(pixels)
         coefficients = sensitivity[0].permute(1, 2, 0).float().contiguous().numpy()
+        if self.context is not None:
+            coefficients += self.context.of(image)
         return coefficients, scores[0].argmax(0).numpy().astype(np.int32)
 
     @property
@@ -197,6 +202,7 @@ def train_predictor(
     *,
     steps: int = 1500,
     seed: int = 0,
+    whole: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Predictor:
     """Fit the CNN to measured coefficients and groups.
@@ -209,8 +215,14 @@ def train_predictor(
         block: Side of a block in pixels.
         steps: Optimiser steps.
         seed: Of initialisation and batches; the state of torch's own generator is left as it was.
+        whole: Whether a `Context` tells what it can first, and the CNN the rest.
         report: Called as ``report(step, steps)``.
     """
+    context = None
+    if whole and len(images) > 1:
+        # By one that had not seen the picture, since that is what will be left for the CNN.
+        context, told = fit_context(images, coefficients)
+        coefficients = [own - part for own, part in zip(coefficients, told, strict=True)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = PredictorNet(block, coefficients[0].shape[-1], group_count).float()
@@ -249,4 +261,4 @@ def train_predictor(
             report(step + 1, steps)
     # As its file stores it, so that what was fitted foretells what is loaded.
     channels_last(net.half().float())
-    return Predictor(net.eval())
+    return Predictor(net.eval(), context)

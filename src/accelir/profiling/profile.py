@@ -19,6 +19,7 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
 from accelir.network import IRNetwork
+from accelir.profiling.context import Context
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.predictor import CELL, Predictor, PredictorNet
 from accelir.tensors import channels_last
@@ -222,6 +223,9 @@ class Profile:
             net = PredictorNet(header.block, len(weights["sensitivity.bias"]), len(curves.size), stem=stem)
             channels_last(net.float()).load_state_dict(weights)
             group_sensitivity = tensors.get("group_sensitivity")
+            context = None
+            if "context.mean" in tensors:
+                context = Context(tensors["context.mean"].numpy(), tensors["context.weights"].numpy())
         except ProfileFormatError:
             raise
         except InvalidInputError as error:
@@ -236,11 +240,14 @@ class Profile:
         ) as error:
             raise ProfileFormatError(f"{what}: {error}.") from error
         of_groups = None if group_sensitivity is None else group_sensitivity.numpy()
-        return cls(header, curves, Predictor(net.eval()), basis, of_groups)
+        return cls(header, curves, Predictor(net.eval(), context), basis, of_groups)
 
     def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         yield "curves.size", self.curves.size
         yield "curves.error", self.curves.error
+        if self.predictor.context is not None:
+            yield "context.mean", self.predictor.context.mean
+            yield "context.weights", self.predictor.context.weights
         if self.basis is not None:
             yield "basis.mean", self.basis.mean
             yield "basis.directions", self.basis.directions

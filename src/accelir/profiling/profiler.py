@@ -33,7 +33,7 @@ Progress = Callable[[int, int, str], None]
 # Least side of crops, in pixels and in blocks.
 _SIDE = 192
 _BLOCKS = 6
-# The same in pixels for networks that look at the whole picture: of a small crop they make something else.
+# The same in pixels where the whole picture matters: of a small crop networks make something else, or it shows less.
 _SIDE_OF_WHOLE = 384
 
 
@@ -72,14 +72,17 @@ class _Sample:
 class StandardProfiler(Profiler):
     """Sensitivities by random probes, curves by real files, groups by k-means, prediction by a light CNN.
 
+    Where what a network undoes is shared by all blocks of a picture, what the whole picture tells is added to that
+    (`accelir.profiling.context`): then many crops of few probes each tell more than few of many.
+
     Args:
         groups: Number of block groups.
         coefficients: Numbers that describe a block's sensitivity.
-        crops: Crops to measure, spread over the images.
+        crops: Crops to measure, spread over the images; None for 96, or 256 where `Task.shared`.
         side: Side of the crops in input pixels, rounded up to whole blocks; None for 192, for 384 where the network's
-            receptive field has no end, or six blocks where that is more: on a few blocks neither the predictor nor the
-            search learns what a map of them does.
-        probes: Backward passes per crop.
+            receptive field has no end or `Task.shared` says that the whole picture matters, or six blocks where that
+            is more: on a few blocks neither the predictor nor the search learns what a map of them does.
+        probes: Backward passes per crop; None for 4, or 1 where `Task.shared`: there pictures count, not blocks.
         curve_crops: How many of the crops get their curves measured.
         tuning_crops: How many of the crops the codec's options are compared on; 0 keeps its first tuning, for gray as
             for colour.
@@ -98,9 +101,9 @@ class StandardProfiler(Profiler):
         *,
         groups: int = 8,
         coefficients: int = 12,
-        crops: int = 96,
+        crops: int | None = None,
         side: int | None = None,
-        probes: int = 4,
+        probes: int | None = None,
         curve_crops: int = 24,
         tuning_crops: int = 12,
         options_of: Profile | str | Path | None = None,
@@ -182,6 +185,7 @@ class StandardProfiler(Profiler):
             block,
             steps=self.predictor_steps,
             seed=self.seed,
+            whole=self._makes_inputs(network).shared and basis is not None,
             report=lambda done, total: tell(done, total, "training the predictor"),
         )
         header = ProfileHeader(
@@ -193,7 +197,12 @@ class StandardProfiler(Profiler):
             family=network.family,
             width=network.width,
             fingerprint=network.fingerprint(),
-            provenance={"crops": len(samples), "side": len(samples[0].image), "probes": self.probes, "seed": self.seed}
+            provenance={
+                "crops": len(samples),
+                "side": len(samples[0].image),
+                "probes": self._extent(network)[1],
+                "seed": self.seed,
+            }
             | ({} if self.task is None else {"task": self.task.name}),
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
@@ -271,8 +280,9 @@ class StandardProfiler(Profiler):
         order = np.random.default_rng(self.seed).permutation(len(images))
         differentiated = network.differentiable and codec.project(np.zeros((1, 1, 3), np.float32)) is not None
         samples = []
-        for number in range(self.crops):
-            tell(number, self.crops, "measuring sensitivities")
+        crops, probes = self._extent(network)
+        for number in range(crops):
+            tell(number, crops, "measuring sensitivities")
             rng = np.random.default_rng([self.seed, number])
             reference = self._crop(as_image_array(images[order[number % len(images)]]), codec, network, rng)
             image = np.ascontiguousarray(self._makes_inputs(network).degrade(reference, rng))
@@ -281,18 +291,23 @@ class StandardProfiler(Profiler):
                 continue
             file = None
             if checkpoint is not None:
-                identity = hashlib.sha256(image.tobytes() + f"{network.fingerprint()} {self.probes} {number}".encode())
+                identity = hashlib.sha256(image.tobytes() + f"{network.fingerprint()} {probes} {number}".encode())
                 file = checkpoint / f"crop-{number:04}-{identity.hexdigest()[:16]}.npy"
             if file is not None and file.exists():
                 samples.append(_Sample(reference, image, np.load(file)))
                 continue
-            gradients = pull_backs(network, image, probes=self.probes, seed=number)
+            gradients = pull_backs(network, image, probes=probes, seed=number)
             samples.append(_Sample(reference, image, gradients))
             if file is not None:
                 temporary = file.with_suffix(".tmp.npy")
                 np.save(temporary, gradients)
                 temporary.replace(file)
         return samples
+
+    def _extent(self, network: IRNetwork) -> tuple[int, int]:
+        """Crops and probes."""
+        crops, probes = (256, 1) if self._makes_inputs(network).shared else (96, 4)
+        return self.crops or crops, self.probes or probes
 
     def _makes_inputs(self, network: IRNetwork) -> Task:
         return network.task if self.task is None else self.task
@@ -301,7 +316,8 @@ class StandardProfiler(Profiler):
         if reference.ndim == 2:
             reference = np.repeat(reference[:, :, None], 3, axis=2)
         block = codec.block(np.zeros((1, 1, 3), np.uint8))
-        least = _SIDE if network.receptive_field is not None else _SIDE_OF_WHOLE
+        whole = network.receptive_field is None or self._makes_inputs(network).shared
+        least = _SIDE_OF_WHOLE if whole else _SIDE
         wanted = max(least, _BLOCKS * block) if self.side is None else self.side
         side = -(-wanted // block) * block * network.task.scale
         height, width = reference.shape[:2]

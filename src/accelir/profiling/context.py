@@ -1,0 +1,112 @@
+"""What a whole picture tells of each of its blocks: a camera shake, say, is the same in all, and no block shows it.
+
+The mean over windows of a picture's log power spectrum shows it well: there a blur is a sum (the cepstrum's idea,
+Bogert et al., 1963), of the logarithm of the kernel's spectrum and of what pictures have in common. A linear map from
+it to the block's sensitivity is fitted by ridge regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.fft import rfft2
+
+from accelir.image import ImageArray
+
+__all__ = ["Context", "fit_context", "log_spectrum"]
+
+Floats = npt.NDArray[np.float32]
+
+WINDOW = 64
+"""Side of the windows in pixels; they overlap by half."""
+
+MOST = 20
+"""Windows along a side, at most: a large picture has a spectrum that fewer of them tell."""
+
+FLOOR = 100.0
+"""Added to the power: about a fifth of that of noise with a standard deviation of one."""
+
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Strengths of the regularisation that are tried, over the mean power of a picture's deviation."""
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
+
+
+def log_spectrum(image: ImageArray) -> Floats:
+    """Mean over windows of the logarithm of the power spectrum of the luma.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+
+    Returns:
+        float32 (64 * 33,).
+    """
+    luma = image.astype(np.float32)
+    if image.ndim == 3:
+        luma = luma @ _LUMA
+    short = [max(0, WINDOW - side) for side in luma.shape]
+    if any(short):
+        luma = np.pad(luma, [(0, missing) for missing in short], mode="symmetric")
+    rows, columns = (_starts(side) for side in luma.shape)
+    total = np.zeros((WINDOW, WINDOW // 2 + 1))
+    seen = sliding_window_view(luma, (WINDOW, WINDOW))
+    for top in rows:
+        windows = seen[top, columns]
+        windows = (windows - windows.mean((1, 2), keepdims=True)) * (_HANN[:, None] * _HANN)
+        total += np.log(np.abs(rfft2(windows)) ** 2 + FLOOR).sum(axis=0)
+    return (total / (len(rows) * len(columns))).astype(np.float32).ravel()
+
+
+def _starts(side: int) -> npt.NDArray[np.int64]:
+    count = min(MOST, 1 + (side - WINDOW) // (WINDOW // 2))
+    return np.linspace(0, side - WINDOW, count).round().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A linear map from a picture's log spectrum to numbers that describe sensitivity.
+
+    Attributes:
+        mean: float32 (64 * 33,): of the pictures that it was fitted to.
+        weights: float32 (R, 64 * 33).
+    """
+
+    mean: Floats
+    weights: Floats
+
+    def of(self, image: ImageArray) -> Floats:
+        """What to add to the numbers of each block: float32 (R,)."""
+        told: Floats = self.weights @ (log_spectrum(image) - self.mean)
+        return told
+
+
+def fit_context(images: Sequence[ImageArray], described: Sequence[Floats]) -> tuple[Context, Floats]:
+    """Fit the map to the means over each picture's blocks.
+
+    Args:
+        images: uint8 (H, W, 3) each, two or more.
+        described: float32 (rows, cols, R) for each image.
+
+    Returns:
+        The context, and what one that had not seen the picture tells of each: float32 (count, R).
+    """
+    spectra = np.stack([log_spectrum(image) for image in images]).astype(np.float64)
+    wanted = np.stack([part.mean((0, 1)) for part in described]).astype(np.float64)
+    mean = spectra.mean(axis=0)
+    deviations, wanted = spectra - mean, wanted - wanted.mean(axis=0)
+    products = deviations @ deviations.T
+    fits = []
+    for ridge in RIDGES:
+        solved = np.linalg.inv(products + ridge * np.trace(products) / len(images) * np.eye(len(images)))
+        hat = products @ solved
+        # What is left of each where it takes no part in the fit, in closed form.
+        left = (wanted - hat @ wanted) / (1 - np.diag(hat))[:, None]
+        fits.append((float((left**2).sum()), solved, left))
+    _, solved, left = min(fits, key=lambda fit: fit[0])
+    weights = (deviations.T @ solved @ wanted).T
+    return Context(mean.astype(np.float32), weights.astype(np.float32)), (wanted - left).astype(np.float32)

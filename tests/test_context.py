@@ -1,0 +1,94 @@
+"""What a whole picture tells of its blocks: a blur that no block shows."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+import accelir
+from accelir.pictures import picture
+from accelir.profiling.context import Context, fit_context, log_spectrum
+from accelir.profiling.predictor import train_predictor
+from accelir.tasks import Deblur, Denoise, SuperResolution
+
+
+def blurred(number):
+    """A picture, blurred along its rows or its columns by one of four lengths, and what that says."""
+    rng = np.random.default_rng(number)
+    length, down = (1, 5, 9, 13)[number % 4], number % 8 > 3
+    shape = (length, 1) if down else (1, length)
+    image = Deblur().degrade_with(picture(128, 128, seed=number), np.full(shape, 1 / length, np.float32), rng)
+    return image, np.float32([length * down, length * (not down)])
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    images, said = zip(*(blurred(number) for number in range(48)), strict=True)
+    return images, [np.broadcast_to(one, (8, 8, 2)).copy() for one in said]
+
+
+def explained(told, said):
+    wanted = np.stack([part.mean((0, 1)) for part in said])
+    return 1 - ((told - wanted) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
+
+
+def test_it_tells_the_blur_of_pictures_that_it_has_not_seen(pictures):
+    images, said = pictures
+    context, told = fit_context(images[:40], said[:40])
+    assert explained(told, said[:40]) > 0.7
+    mean = np.mean([part.mean((0, 1)) for part in said[:40]], axis=0)
+    assert explained(np.stack([context.of(image) for image in images[40:]]) + mean, said[40:]) > 0.3
+
+
+def test_what_it_foretells_of_each_leaves_that_one_out(pictures):
+    images, said = pictures
+    _, told = fit_context(images[:12], said[:12])
+    changed = [part.copy() for part in said[:12]]
+    changed[3] += 100
+    _, again = fit_context(images[:12], changed)
+    # Its own numbers move the mean of all alone, by a twelfth.
+    assert np.allclose(again[3] - told[3], 100 / 12, atol=60)
+    assert not np.allclose(again[3], told[3] + 100, atol=30)
+
+
+@pytest.mark.parametrize("shape", [(20, 300, 3), (64, 64), (65, 200, 3), (1, 1, 3), (700, 900)])
+def test_pictures_of_any_size_have_a_spectrum(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    spectrum = log_spectrum(image)
+    assert spectrum.shape == (64 * 33,) and np.isfinite(spectrum).all()
+
+
+def test_a_large_picture_has_the_spectrum_of_its_parts():
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8)
+    assert np.abs(log_spectrum(noise) - log_spectrum(noise[:400, :400])).mean() < 0.15
+
+
+def test_a_predictor_with_it_tells_what_one_without_does_not(pictures):
+    images, said = pictures
+    groups = [np.zeros((8, 8), np.int32)] * len(images)
+
+    def left(whole):
+        predictor = train_predictor(images[:40], said[:40], groups[:40], 1, 16, steps=150, whole=whole)
+        assert (predictor.context is not None) == whole
+        told = np.stack([predictor.predict(image)[0].mean((0, 1)) for image in images[40:]])
+        return 1 - explained(told, said[40:])
+
+    assert left(True) < 0.7 * left(False)
+
+
+def test_only_what_all_blocks_share_asks_for_it():
+    assert Deblur().shared and not SuperResolution(4).shared and not Denoise(25).shared
+
+
+def test_profiles_keep_it(tmp_path, pictures):
+    stored = files("accelir_plugins") / "profiles" / "jpeg--edsr-x4-f8.safetensors"
+    profile = accelir.Profile.load(stored.read_bytes())
+    rng = np.random.default_rng(0)
+    count = profile.predictor.net.coefficients
+    profile.predictor.context = Context(
+        log_spectrum(pictures[0][0]), rng.standard_normal((count, 64 * 33)).astype(np.float32)
+    )
+    loaded = accelir.Profile.load(profile.save(tmp_path / "p.safetensors"))
+    assert loaded.predictor.context is not None
+    for image in pictures[0][:2]:
+        assert np.array_equal(loaded.predictor.predict(image)[0], profile.predictor.predict(image)[0])
