@@ -61,6 +61,11 @@ def test_help_lists_the_commands_and_loads_no_torch():
         assert command in done.stdout
 
 
+def test_short_help_is_the_long_one():
+    for words in ((), ("encode",), ("train",)):
+        assert run(*words, "-h").output == run(*words, "--help").output != ""
+
+
 def test_version():
     result = run("--version")
     assert result.exit_code == 0

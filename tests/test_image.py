@@ -15,6 +15,7 @@ from PIL import Image
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
 from accelir.image import as_image_array, write_atomically
+from accelir.threads import LIMIT, allowed, processors
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), axis=2).astype(np.uint8)
 
@@ -243,3 +244,23 @@ def test_an_avif_of_10_bits_is_refused() -> None:
     data[data.index(b"av1C") + 6] |= 0x40
     with pytest.raises((InvalidInputError, DecodeError)):
         as_image_array(bytes(data))
+
+
+def test_what_cannot_be_written_is_said_by_its_own_name(tmp_path):
+    with pytest.raises(SaveError) as caught:
+        write_atomically(tmp_path / "missing" / "a.jpg", b"data")
+    assert str(caught.value) == f"Cannot write {tmp_path / 'missing' / 'a.jpg'}: No such file or directory."
+
+
+@pytest.mark.parametrize("limit", ["abc", "0", "-1", "1.5"])
+def test_a_limit_of_threads_that_is_none_is_refused(monkeypatch, limit):
+    monkeypatch.setenv(LIMIT, limit)
+    with pytest.raises(InvalidInputError, match="a number of threads, 1 or more; got"):
+        allowed()
+
+
+def test_a_limit_of_threads_limits(monkeypatch):
+    monkeypatch.setenv(LIMIT, " 3 ")
+    assert allowed() == 3
+    monkeypatch.setenv(LIMIT, "")
+    assert allowed() == processors()

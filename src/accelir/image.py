@@ -245,7 +245,8 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
                 temporary.unlink(missing_ok=True)
                 raise
     except (OSError, ValueError) as error:
-        raise SaveError(f"Cannot write {target}: {error}.") from error
+        # The system's words alone: the name of the temporary file helps nobody.
+        raise SaveError(f"Cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
     return target
 
 

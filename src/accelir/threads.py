@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from accelir.errors import InvalidInputError
+
 __all__ = ["LIMIT", "allowed", "processors", "ranges", "together"]
 
 LIMIT = "ACCELIR_THREADS"
@@ -18,9 +20,17 @@ def processors() -> int:
 
 
 def allowed() -> int:
-    """How many threads one image gets: as many as there are processors, or as ``ACCELIR_THREADS`` says."""
-    limit = os.environ.get(LIMIT, "")
-    return max(1, int(limit)) if limit.isdecimal() and limit.isascii() else processors()
+    """How many threads one image gets: as many as there are processors, or as ``ACCELIR_THREADS`` says.
+
+    Raises:
+        InvalidInputError: ``ACCELIR_THREADS`` is no whole number of 1 or more.
+    """
+    limit = os.environ.get(LIMIT, "").strip()
+    if not limit:
+        return processors()
+    if not (limit.isdecimal() and limit.isascii() and int(limit) > 0):
+        raise InvalidInputError(f"{LIMIT} is a number of threads, 1 or more; got {limit!r}.")
+    return int(limit)
 
 
 def together(jobs: Sequence[Callable[[], object]]) -> None:
