@@ -11,7 +11,7 @@ import torch
 
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import BudgetError, CodecError
-from accelir.image import ImageArray
+from accelir.image import ImageArray, in_colour
 from accelir.metrics import LUMA
 from accelir.network import IRNetwork
 from accelir.profiling.sensitivity import PROBES, mean_sensitivity, measure_sensitivity, pull_back
@@ -179,7 +179,7 @@ def restored_error(
         # Beyond black and white nothing changes.
         return torch.where(values == clipped, slope, 0.0)
 
-    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    colour = in_colour(image)
     gradient = pull_back(network, colour, cotangent)
     return total, gradient if image.ndim == 3 else gradient.sum(axis=2)
 

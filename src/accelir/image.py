@@ -23,6 +23,7 @@ __all__ = [
     "as_image_array",
     "block_grid",
     "decode_by_pillow",
+    "in_colour",
     "matches",
     "pictures_in",
     "pixels_of",
@@ -217,6 +218,11 @@ def read_bytes(source: str | Path | bytes) -> bytes:
         return Path(source).read_bytes()
     except (OSError, ValueError) as error:
         raise DecodeError(f"Cannot read {source}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def in_colour(image: ImageArray) -> ImageArray:
+    """An image of three channels, those of a gray one alike: uint8 (H, W, 3), the same array where it is one."""
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
 
 def write_atomically(path: str | Path, data: bytes) -> Path:

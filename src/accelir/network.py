@@ -18,7 +18,7 @@ from torch import nn
 from accelir import registry
 from accelir.cost import Cost, counted
 from accelir.errors import AccelIRError, InvalidInputError
-from accelir.image import ImageArray, as_image_array, require_image
+from accelir.image import ImageArray, as_image_array, in_colour, require_image
 from accelir.tasks import Task
 from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import GPU_OUTPUT, TILE, Span, at_once, tiles
@@ -180,7 +180,7 @@ class IRNetwork(ABC):
         for module in self.modules:
             channels_last(module.eval())
         gray = arrays[0].ndim == 2
-        coloured = [np.repeat(array[:, :, None], 3, axis=2) if gray else array for array in arrays]
+        coloured = [in_colour(array) for array in arrays]
         # To copy a picture takes a GPU as long as to restore it.
         colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from accelir.errors import InvalidInputError
-from accelir.image import ImageArray, block_grid
+from accelir.image import ImageArray, block_grid, in_colour
 from accelir.profiling.context import Context, fit_context
 from accelir.tensors import channels_last, fast_dtype
 
@@ -169,7 +169,7 @@ class Predictor:
         block = self.net.block
         rows, columns = block_grid(image, block)
         pads = ((0, rows * block - image.shape[0]), (0, columns * block - image.shape[1]), (0, 0))
-        colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+        colour = in_colour(image)
         padded = np.pad(colour, pads, mode="edge") if any(pad != (0, 0) for pad in pads) else colour
         # torch takes no array that cannot be written to.
         pixels = torch.from_numpy(padded if padded.flags.writeable else padded.copy()).permute(2, 0, 1)[None]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import InvalidInputError
-from accelir.image import ImageArray, ImageLike, as_image_array, block_grid
+from accelir.image import ImageArray, ImageLike, as_image_array, block_grid, in_colour
 from accelir.network import IRNetwork
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Curves
@@ -313,8 +313,7 @@ class StandardProfiler(Profiler):
         return network.task if self.task is None else self.task
 
     def _crop(self, reference: ImageArray, codec: Codec, network: IRNetwork, rng: np.random.Generator) -> ImageArray:
-        if reference.ndim == 2:
-            reference = np.repeat(reference[:, :, None], 3, axis=2)
+        reference = in_colour(reference)
         block = codec.block(np.zeros((1, 1, 3), np.uint8))
         whole = network.receptive_field is None or self._makes_inputs(network).shared
         least = _SIDE_OF_WHOLE if whole else _SIDE

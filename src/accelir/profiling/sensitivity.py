@@ -10,7 +10,7 @@ import torch
 
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
-from accelir.image import ImageArray
+from accelir.image import ImageArray, in_colour
 from accelir.network import IRNetwork, failing_as
 from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import Span
@@ -68,7 +68,7 @@ def pull_backs(network: IRNetwork, image: ImageArray, *, probes: int = PROBES, s
         NotDifferentiableError: The network has no gradients.
     """
     generator = torch.Generator().manual_seed(seed)
-    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    colour = in_colour(image)
 
     def signs(restored: torch.Tensor, rows: Span, columns: Span) -> torch.Tensor:
         return torch.randint(0, 2, restored.shape, generator=generator).float().mul(2).sub(1).to(restored.device)

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from accelir.errors import InvalidInputError
-from accelir.image import as_image_array
+from accelir.image import as_image_array, in_colour
 from accelir.tasks import Deblur, Denoise, Task
 
 __all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs"]
@@ -193,7 +193,7 @@ def in_two_sizes(path: Path) -> tuple[Array, Array]:
         pixels = as_image_array(path)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from error
-    whole = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+    whole = in_colour(pixels)
     size = (whole.shape[1] * 2 // 3, whole.shape[0] * 2 // 3)
     return whole, np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS))
 

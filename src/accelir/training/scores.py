@@ -10,7 +10,7 @@ from PIL import Image
 
 from accelir.codec import Codec
 from accelir.errors import CodecError
-from accelir.image import ImageArray, as_image_array
+from accelir.image import ImageArray, as_image_array, in_colour
 from accelir.metrics import EQUAL, psnr_rgb
 from accelir.network import IRNetwork
 from accelir.tasks import Denoise, Task
@@ -70,7 +70,7 @@ class HeldOut:
 
 
 def _middle(image: ImageArray) -> ImageArray:
-    colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    colour = in_colour(image)
     top, left = (max(side - SIDE, 0) // 2 for side in colour.shape[:2])
     return np.ascontiguousarray(colour[top : top + SIDE, left : left + SIDE])
 
