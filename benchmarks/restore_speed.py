@@ -4,7 +4,7 @@ Each network restores a photograph that scikit-learn ships, made into an input o
 module called on the whole input in float32, as PyTorch does by default; `IRNetwork.restore`; and the module called in
 bfloat16, channels last, where the machine computes that fast. The median counts. On a GPU, which ``--device`` names,
 all three are timed from pixels in memory to pixels in memory. ``--large`` also restores 7680x4320 pixels from 1920x1080
-in a process of its own, and notes the time and the most memory that it took.
+in a process of its own, and notes the time and the most memory of the host that it took.
 Best on a quiet machine.
 """
 
@@ -97,8 +97,13 @@ def timed(network: TorchNetwork, repeats: int) -> dict[str, float]:
     image, reference = photograph(network)
     dtype = fast_dtype(network.device)
 
-    def batch() -> torch.Tensor:
+    def uploaded() -> torch.Tensor:
         return torch.from_numpy(image.copy()).to(network.device).permute(2, 0, 1)[None].float().div(255)
+
+    ready = uploaded()
+
+    def batch() -> torch.Tensor:
+        return ready if network.device.type == "cpu" else uploaded()
 
     def bare() -> ImageArray:
         for parameter in network.module.parameters():

@@ -38,6 +38,9 @@ from accelir_plugins.span import SPAN
 SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6}
 """What a network against blur is shown that does not deblur yet; see `accelir.training.shake`."""
 
+SHAKE_ON = {"lights": 0.0, "opening": 0.75, "compressed": 0.75}
+"""What one is shown that does."""
+
 PAIRS_SEED = 1
 PAIRS = 9000
 
@@ -53,7 +56,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--patch", type=int, help="side of the crops, instead of the table's")
     parser.add_argument("--seconds", type=float, help="end by then, if the steps take longer")
-    parser.add_argument("--compiled", action="store_true", help="by torch.compile: for a GPU")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     # Of the code that runs, whatever is committed meanwhile.
@@ -82,13 +84,12 @@ def main() -> None:
             auxiliary=auxiliary,
             # Batches that a GPU makes are none for threads to make ahead.
             drawers=0 if isinstance(source, ResidentPairs) else None,
-            seconds=None if options.seconds is None else options.seconds - before,
-            compiled=options.compiled,
+            seconds=options.seconds,
         )
-        # A training that ended by the clock is another's of so many steps.
-        job = replace(job, recipe=replace(job.recipe, steps=progress.steps))
         team = Team.of_this_process()
         if team.first:
+            # One that the clock ended took fewer than were asked for.
+            job = replace(job, recipe=replace(job.recipe, steps=progress.steps or job.recipe.steps))
             if isinstance(module, SPAN):
                 module = module.fused()
             save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
@@ -171,14 +172,12 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
     blur = kernels(data)
-    further = {"lights": 0.0, "opening": 0.75, "compressed": 0.75} if deblurs else {}
+    shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))
     if resident:
-        return ResidentPairs(
-            sharp_photographs(data), family.task, device=device, kernels=blur, **(further or SHAKE_FROM_NOTHING)
-        ), naming
-    return ShakePairs(sharp_photographs(data), blur, family.task, **further), naming
+        return ResidentPairs(sharp_photographs(data), family.task, device=device, kernels=blur, **shown), naming
+    return ShakePairs(sharp_photographs(data), blur, family.task, **shown), naming
 
 
 @lru_cache(maxsize=1)
@@ -242,14 +241,15 @@ def write_provenance(
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
             else ""
         )
-        + (f" --device {options.device}" if gpu else "")
-        + (" --compiled" if options.compiled else ""),
+        + (f" --device {options.device}" if gpu else ""),
         "commit": commit,
         "seconds": round(seconds),
         **scored,
         "licence": "Apache-2.0",
     }
-    if gpu:
+    if options.seconds is not None:
+        record["schedule"] = f"by the clock, {options.seconds:g} s"
+    if torch.device(options.device).type == "cuda":
         record["machine"] = torch.cuda.get_device_name(options.device)
     if (processes := Team.of_this_process().size) > 1:
         record["processes"] = processes

@@ -181,11 +181,10 @@ class IRNetwork(ABC):
             channels_last(module.eval())
         gray = arrays[0].ndim == 2
         coloured = [in_colour(array) for array in arrays]
-        # To copy a picture takes a GPU as long as to restore it.
         colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale
         count, height, width = colour.shape[:3]
-        # What lies beyond its tile, a network without a receptive field sees wherever it runs.
+        # Where the receptive field has no end, tiles change the result: they are the same on all devices.
         large = target.type != "cpu" and self.receptive_field is not None
         side = max(GPU_OUTPUT // scale, TILE) if large else None
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
@@ -262,8 +261,8 @@ class IRNetwork(ABC):
             )
 
     def _run(self, images: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
-        owned = images if images.flags.c_contiguous and images.flags.writeable else np.array(images)
-        batch = torch.from_numpy(owned).to(device).permute(0, 3, 1, 2).float().div(255)
+        writable = images if images.flags.c_contiguous and images.flags.writeable else np.array(images)
+        batch = torch.from_numpy(writable).to(device).permute(0, 3, 1, 2).float().div(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
         with failing_as(self.name, batch), torch.inference_mode(), autocast:

@@ -17,20 +17,23 @@ from scipy.fft import rfft2
 
 from accelir.image import ImageArray
 
-__all__ = ["Context", "fit_context", "log_spectrum"]
+__all__ = ["SPECTRUM", "Context", "fit_context", "log_spectrum"]
 
 Floats = npt.NDArray[np.float32]
 
 WINDOW = 64
 """Side of the windows in pixels; they overlap by half."""
 
+SPECTRUM = WINDOW * (WINDOW // 2 + 1)
+"""Numbers of a spectrum."""
+
 MOST = 20
-"""Windows along a side, at most: a large picture has a spectrum that fewer of them tell."""
+"""Windows along a side, at most: in a large picture so many are enough."""
 
 FLOOR = 100.0
-"""Added to the power: about a fifth of that of noise with a standard deviation of one."""
+"""Added to the power, below that of slight noise: a standard deviation of one in the luma makes about 600."""
 
-RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Strengths of the regularisation that are tried, over the mean power of a picture's deviation."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -46,17 +49,18 @@ def log_spectrum(image: ImageArray) -> Floats:
     Returns:
         float32 (64 * 33,).
     """
-    luma = image.astype(np.float32)
-    if image.ndim == 3:
-        luma = luma @ _LUMA
-    short = [max(0, WINDOW - side) for side in luma.shape]
+    short = [max(0, WINDOW - side) for side in image.shape[:2]]
     if any(short):
-        luma = np.pad(luma, [(0, missing) for missing in short], mode="symmetric")
-    rows, columns = (_starts(side) for side in luma.shape)
+        pads = [(0, missing) for missing in short] + [(0, 0)] * (image.ndim - 2)
+        image = np.pad(image, pads, mode="symmetric")
+    rows, columns = (_starts(side) for side in image.shape[:2])
     total = np.zeros((WINDOW, WINDOW // 2 + 1))
-    seen = sliding_window_view(luma, (WINDOW, WINDOW))
+    # Not of the whole picture, which may be large: of what is looked at.
+    seen = sliding_window_view(image, (WINDOW, WINDOW), axis=(0, 1))
     for top in rows:
-        windows = seen[top, columns]
+        windows = seen[top, columns].astype(np.float32)
+        if image.ndim == 3:
+            windows = np.einsum("nchw,c->nhw", windows, _LUMA)
         windows = (windows - windows.mean((1, 2), keepdims=True)) * (_HANN[:, None] * _HANN)
         total += np.log(np.abs(rfft2(windows)) ** 2 + FLOOR).sum(axis=0)
     return (total / (len(rows) * len(columns))).astype(np.float32).ravel()
@@ -93,19 +97,23 @@ def fit_context(images: Sequence[ImageArray], described: Sequence[Floats]) -> tu
         described: float32 (rows, cols, R) for each image.
 
     Returns:
-        The context, and what one that had not seen the picture tells of each: float32 (count, R).
+        The context, and what one that had not seen the picture tells of each: float32 (count, R). Both tell how far a
+        picture is from the mean of all. Where all pictures have one spectrum, that is nothing.
     """
     spectra = np.stack([log_spectrum(image) for image in images]).astype(np.float64)
     wanted = np.stack([part.mean((0, 1)) for part in described]).astype(np.float64)
     mean = spectra.mean(axis=0)
     deviations, wanted = spectra - mean, wanted - wanted.mean(axis=0)
     products = deviations @ deviations.T
+    if not np.trace(products) > 0:
+        nothing = np.zeros_like(wanted, np.float32)
+        return Context(mean.astype(np.float32), np.zeros((wanted.shape[1], spectra.shape[1]), np.float32)), nothing
     fits = []
     for ridge in RIDGES:
         solved = np.linalg.inv(products + ridge * np.trace(products) / len(images) * np.eye(len(images)))
         hat = products @ solved
-        # What is left of each where it takes no part in the fit, in closed form.
-        left = (wanted - hat @ wanted) / (1 - np.diag(hat))[:, None]
+        # What is left of each where it takes no part in the fit, in closed form; the means are part of the fit.
+        left = (wanted - hat @ wanted) / (1 - 1 / len(images) - np.diag(hat))[:, None]
         fits.append((float((left**2).sum()), solved, left))
     _, solved, left = min(fits, key=lambda fit: fit[0])
     weights = (deviations.T @ solved @ wanted).T

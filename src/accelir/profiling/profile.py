@@ -19,7 +19,7 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
 from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
 from accelir.network import IRNetwork
-from accelir.profiling.context import Context
+from accelir.profiling.context import SPECTRUM, Context
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.predictor import CELL, Predictor, PredictorNet
 from accelir.tensors import channels_last
@@ -226,6 +226,8 @@ class Profile:
             context = None
             if "context.mean" in tensors:
                 context = Context(tensors["context.mean"].numpy(), tensors["context.weights"].numpy())
+                if context.weights.shape != (net.coefficients, len(context.mean)) or len(context.mean) != SPECTRUM:
+                    raise ProfileFormatError(f"{what}, or it is damaged: its context is {context.weights.shape}.")
         except ProfileFormatError:
             raise
         except InvalidInputError as error:

@@ -72,8 +72,8 @@ class _Sample:
 class StandardProfiler(Profiler):
     """Sensitivities by random probes, curves by real files, groups by k-means, prediction by a light CNN.
 
-    Where what a network undoes is shared by all blocks of a picture, what the whole picture tells is added to that
-    (`accelir.profiling.context`): then many crops of few probes each tell more than few of many.
+    Where what a network undoes is shared by all blocks of a picture, the whole picture tells what it can first, and the
+    CNN the rest (`accelir.profiling.context`): then many crops of few probes each tell more than few of many.
 
     Args:
         groups: Number of block groups.
@@ -200,7 +200,7 @@ class StandardProfiler(Profiler):
             provenance={
                 "crops": len(samples),
                 "side": len(samples[0].image),
-                "probes": self._extent(network)[1],
+                "probes": self._crops_and_probes(network)[1],
                 "seed": self.seed,
             }
             | ({} if self.task is None else {"task": self.task.name}),
@@ -280,7 +280,7 @@ class StandardProfiler(Profiler):
         order = np.random.default_rng(self.seed).permutation(len(images))
         differentiated = network.differentiable and codec.project(np.zeros((1, 1, 3), np.float32)) is not None
         samples = []
-        crops, probes = self._extent(network)
+        crops, probes = self._crops_and_probes(network)
         for number in range(crops):
             tell(number, crops, "measuring sensitivities")
             rng = np.random.default_rng([self.seed, number])
@@ -304,8 +304,7 @@ class StandardProfiler(Profiler):
                 temporary.replace(file)
         return samples
 
-    def _extent(self, network: IRNetwork) -> tuple[int, int]:
-        """Crops and probes."""
+    def _crops_and_probes(self, network: IRNetwork) -> tuple[int, int]:
         crops, probes = (256, 1) if self._makes_inputs(network).shared else (96, 4)
         return self.crops or crops, self.probes or probes
 

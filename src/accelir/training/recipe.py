@@ -104,7 +104,6 @@ def train(
     auxiliary: Auxiliary | None = None,
     drawers: int | None = None,
     seconds: float | None = None,
-    compiled: bool = False,
     name: str | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
@@ -124,10 +123,10 @@ def train(
         auxiliary: A further loss, trained along with the module and thrown away at the end.
         drawers: Threads that draw batches ahead, while the module works on those before; 0 draws each as it is wanted.
             By default one on a CPU, and else the processors shared among the processes, up to eight. The batches are
-            the same.
-        seconds: End by then, if the steps take longer: the learning rate falls by the clock, where that is ahead.
-        compiled: Whether `torch.compile` fuses what the module computes: a GPU that waits for its memory is faster so,
-            after a minute of compiling.
+            the same, but for what ``seconds`` makes of the progress that they are drawn by. A source that makes its
+            batches on the device (`accelir.training.resident`) wants 0.
+        seconds: End after so many seconds of training, those before an interruption too, if the steps take longer: the
+            learning rate falls by the clock, where that is ahead. The total of the last report is then the steps done.
         name: Of the network in errors; by default that of the module's class.
 
     Returns:
@@ -135,14 +134,20 @@ def train(
 
     Raises:
         InvalidInputError: No parameter is to be trained, the checkpoint is of another recipe, the module fails on such
-            crops, its loss is not finite, or several processes are to end by the clock.
+            crops, its loss is not finite, or several processes are to end by the clock, or after no time.
         DecodeError: The checkpoint is damaged.
     """
     name = name or type(module).__name__
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InvalidInputError(f"Network {name!r} has no parameter that may change (requires_grad).")
+    if drawers is not None and drawers < 0:
+        raise InvalidInputError(f"Batches are drawn by 0 threads or more; got {drawers}.")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InvalidInputError(f"A training takes more than 0 seconds; got {seconds}.")
     torch.manual_seed(recipe.seed)
     team = Team.of_this_process(device)
+    if team.size > 1 and seconds is not None:
+        raise InvalidInputError("Several processes end after a number of steps, not by the clock.")
     channels_last(module.to(device)).train()
     trained = [module] if auxiliary is None else [module, auxiliary.to(device)]
     optimiser = Optimiser(trained, matrices=recipe.optimiser == "muon")
@@ -152,7 +157,7 @@ def train(
     place = torch.device(device)
     # Without instructions for it, bf16 is ten times slower than float32, not faster.
     fast = fast_dtype(place) is torch.bfloat16
-    start = 0
+    start, elapsed = 0, 0.0
     identity = asdict(recipe)
     if checkpoint is not None and checkpoint.exists():
         try:
@@ -166,7 +171,7 @@ def train(
             optimiser.load_state_dict(state["optimiser"])
             if auxiliary is not None:
                 auxiliary.load_state_dict(state["auxiliary"])
-            start = int(state["step"])
+            start, elapsed = int(state["step"]), float(state.get("seconds", 0.0))
             torch.set_rng_state(state["random"].cpu())
         except InvalidInputError:
             raise
@@ -176,17 +181,12 @@ def train(
                 f"{checkpoint} is damaged, or of another module ({type(error).__name__}): remove it, or force a new "
                 "beginning (--force)."
             ) from error
-    if team.size > 1 and seconds is not None:
-        raise InvalidInputError("Several processes end after a number of steps, not by the clock.")
-    pace = _Pace(recipe.steps, seconds)
+    pace = _Pace(recipe.steps, seconds, elapsed)
     losses: list[torch.Tensor] = []
     # To look at a number on a GPU is to wait for all that it was given to do.
     looked_every = 1 if place.type == "cpu" else report_every
     if drawers is None:
         drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
-    if drawers < 0:
-        raise InvalidInputError(f"Batches are drawn by 0 threads or more; got {drawers}.")
-    run = torch.compile(module) if compiled else module
     averaged: list[torch.Tensor] = list(average.parameters())
     moving: list[torch.Tensor] = list(module.parameters())
     for step, batch in _drawn(pairs, recipe, pace, start, team.rank_among_several, drawers):
@@ -194,7 +194,7 @@ def train(
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
         autocast = torch.autocast(place.type, torch.bfloat16, enabled=fast)
         with failing_as(name, inputs), watching, autocast:
-            loss = _loss(run, inputs, references, recipe.loss)
+            loss = _loss(module, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss(batch)
         losses.append(loss.detach())
@@ -203,7 +203,7 @@ def train(
         last = pace.of(done) >= 1
         looked = last or done % looked_every == 0 or done % checkpoint_every == 0
         if looked:
-            _require_finite("loss", losses, step, checkpoint)
+            _require_finite("loss", losses[-looked_every:], step, checkpoint)
         optimiser.zero_grad()
         with failing_as(name, inputs):
             loss.backward()  # type: ignore[no-untyped-call]
@@ -221,11 +221,11 @@ def train(
         if last or done % report_every == 0:
             if report is not None and team.first:
                 # Fewer than ``report_every`` after an interruption.
-                report(done, done if last else recipe.steps, float(torch.stack(losses).double().mean()))
+                report(done, done if last else recipe.steps, float(torch.stack(losses).mean()))
             losses.clear()
         due = keep_checkpoint if last else done % checkpoint_every == 0
         if checkpoint is not None and due and team.first:
-            _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, identity)
+            _save_checkpoint(checkpoint, module, average, optimiser, auxiliary, done, pace.seconds, identity)
         if last:
             break
     team.wait()
@@ -235,26 +235,37 @@ def train(
 
 
 class _Pace:
-    """How far a training is, from 0 to 1: by its steps, or by the clock where that is ahead."""
+    """How far a training is, from 0 to 1: by its steps, or by the clock where that is ahead.
 
-    def __init__(self, steps: int, seconds: float | None) -> None:
-        self._steps, self._seconds, self._started = steps, seconds, time.monotonic()
+    Args:
+        steps: In all.
+        limit: Seconds in all, or None.
+        elapsed: Seconds that it took before an interruption.
+    """
+
+    def __init__(self, steps: int, limit: float | None, elapsed: float = 0.0) -> None:
+        self._steps, self._limit, self._began = steps, limit, time.monotonic() - elapsed
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
 
     def of(self, step: int) -> float:
-        by_clock = 0.0 if self._seconds is None else (time.monotonic() - self._started) / self._seconds
-        return max(step / self._steps, by_clock)
+        by_clock = 0.0 if self._limit is None else self.seconds / self._limit
+        return min(1.0, max(step / self._steps, by_clock))
 
 
 def _drawn(
     source: Source, recipe: Recipe, pace: _Pace, start: int, rank: Sequence[int], threads: int
 ) -> Iterator[tuple[int, Batch]]:
-    """Each step with its batch; that of a step is the same whatever was drawn before, and by whom."""
+    """Each step with its batch; that of a step is the same, by its progress, whatever was drawn before and by whom."""
 
     def draw(step: int) -> Batch:
         rng = np.random.default_rng([recipe.seed, step, *rank])
         return Batch(*source.batch(rng, recipe.batch, recipe.patch, pace.of(step)))
 
-    steps = range(start, recipe.steps)
+    # None is left where the clock has ended it before.
+    steps = range(start, recipe.steps if pace.of(start) < 1 else start)
     if not threads:
         yield from ((step, draw(step)) for step in steps)
         return
@@ -271,9 +282,11 @@ def _drawn(
 
 
 def _require_finite(what: str, values: Sequence[torch.Tensor], step: int, checkpoint: Path | None) -> None:
-    """Of the steps up to this one."""
-    value = float(torch.stack(list(values)).sum())
-    if not math.isfinite(value):
+    """Of this step, and of those before it that have not been looked at."""
+    numbers = torch.stack(list(values)).tolist()
+    first = next((place for place, value in enumerate(numbers) if not math.isfinite(value)), None)
+    if first is not None:
+        step, value = step + 1 + first - len(numbers), numbers[first]
         kept = f" {checkpoint} holds what was good." if checkpoint is not None and checkpoint.exists() else ""
         raise InvalidInputError(
             f"The {what} of step {step + 1} is {value}: look at what the module makes of its inputs in training, or "
@@ -293,13 +306,11 @@ def _tensor(batch: Any, device: str) -> torch.Tensor:
     return torch.as_tensor(batch).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _loss(
-    module: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, references: torch.Tensor, kind: str
-) -> torch.Tensor:
+def _loss(module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str) -> torch.Tensor:
     if kind == "multiscale":
         total = inputs.new_zeros(())
         target = references
-        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[attr-defined]
+        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[operator]
             total = total + (restored.float() - target).abs().mean() / 2**level
             target = nn.functional.avg_pool2d(target, 2)
         return total
@@ -316,6 +327,7 @@ def _save_checkpoint(
     optimiser: Optimiser,
     auxiliary: Auxiliary | None,
     step: int,
+    seconds: float,
     recipe: dict[str, Any],
 ) -> None:
     temporary = path.with_suffix(".tmp")
@@ -326,6 +338,7 @@ def _save_checkpoint(
             "optimiser": optimiser.state_dict(),
             "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
             "step": step,
+            "seconds": seconds,
             "random": torch.get_rng_state(),
             "recipe": recipe,
         },

@@ -8,6 +8,7 @@ batch is drawn at once: `ResidentPairs` is a source for `accelir.training.recipe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +20,17 @@ from accelir.image import ImageArray
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task, camera_shake_kernel
 from accelir.training.data import Batch
 from accelir.training.lossy import compressed_randomly
+from accelir.training.shake import UNNAMED, ShakePairs
 
 __all__ = ["ResidentPairs"]
 
-MARGIN = 24
-"""Pixels of a reference around a crop that blur may reach into."""
+MARGIN = ShakePairs.margin
 
 GRID = 16
 """Side of a JPEG's coding unit: crops lie anywhere in it."""
 
 TRAJECTORIES = 512
 """Camera trajectories that stand for all that may come."""
-
-UNNAMED = -1
-"""The label of a trajectory that is none of the kernels; see `accelir.training.shake`."""
 
 
 class _Place(NamedTuple):
@@ -85,21 +83,23 @@ class _Pictures:
 
 
 class ResidentPairs:
-    """A source of training batches as tensors on a device.
+    """A source of training batches as tensors on a device; `accelir.training.recipe.train` draws them with 0 drawers.
 
     Args:
         photographs: Sharp and clean, uint8 (H, W, 3) each.
         task: `SuperResolution`, `Denoise` or `Deblur`.
         device: Any torch device.
         kernels: For deblurring: float32 (h, w), odd sides up to 49, each summing to 1. One blurred input in eight is
-            blurred by a random camera trajectory instead.
-        compressed: Share of the inputs that go through JPEG's loss, a quarter of which it leaves clean.
+            blurred by one of 512 random camera trajectories instead.
+        compressed: Share of the inputs that go through JPEG's loss, a quarter of which it leaves clean; None for 0.6
+            in deblurring and else all.
         lights: For deblurring: share of the references that carry point lights at first; see
-            `accelir.training.shake`.
+            `accelir.training.shake.ShakePairs`.
         opening: For deblurring: share of the training after which compressed inputs and trajectories join.
 
     Raises:
-        InvalidInputError: Another task, no photograph, or no kernel for deblurring.
+        InvalidInputError: Another task, no photograph or a gray one, a share that is none, or for deblurring no kernel
+            or one that is too large.
     """
 
     def __init__(
@@ -109,14 +109,23 @@ class ResidentPairs:
         *,
         device: str | torch.device,
         kernels: Sequence[npt.NDArray[np.float32]] = (),
-        compressed: float = 1.0,
-        lights: float = 0.0,
-        opening: float = 0.0,
+        compressed: float | None = None,
+        lights: float = 0.7,
+        opening: float = 0.7,
     ) -> None:
-        if not isinstance(task, SuperResolution | Denoise | Deblur):
+        # A derived task may make its inputs in a way of its own.
+        if type(task) not in (SuperResolution, Denoise, Deblur):
             raise InvalidInputError(f"Batches of {task.name} are not made on a device; train on Pairs.")
         if not photographs or (isinstance(task, Deblur) and not kernels):
             raise InvalidInputError("Training takes photographs, and against blur kernels too.")
+        if any(photograph.ndim != 3 for photograph in photographs):
+            raise InvalidInputError("Photographs to train on have three channels.")
+        if compressed is None:
+            compressed = 0.6 if isinstance(task, Deblur) else 1.0
+        if not all(0 <= share <= 1 for share in (lights, opening, compressed)):
+            raise InvalidInputError(
+                f"lights, opening and compressed are shares from 0 to 1; got {lights}, {opening} and {compressed}."
+            )
         self.task = task
         self.device = torch.device(device)
         self.compressed, self.lights, self.opening = compressed, lights, opening
@@ -128,7 +137,8 @@ class ResidentPairs:
             self._inputs = _Pictures([task.degrade(picture, random) for picture in clean], device)
         self._named = len(kernels)
         if isinstance(task, Deblur):
-            self._kernels = _centred([*kernels, *_trajectories(task)]).to(device)
+            unseen = _trajectories(tuple(task.extent)) if opening < 1 else []
+            self._kernels = _centred([*kernels, *unseen]).to(device)
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Draw a batch: as `accelir.training.data.Source.batch`, but uint8 tensors on the device.
@@ -149,7 +159,7 @@ class ResidentPairs:
             references = inputs if self._inputs is self._references else self._references.crops(larger, outer * scale)
             if isinstance(self.task, Denoise):
                 inputs = self._noisy(inputs, self.task.sigma, random)
-        if not isinstance(self.task, Deblur) or progress >= self.opening:
+        if self.compressed and (not isinstance(self.task, Deblur) or progress >= self.opening):
             lost = compressed_randomly(inputs, isinstance(self.task, Denoise), random)
             inputs = torch.where(self._share(self.compressed, count, random)[:, None, None, None], lost, inputs)
         # Blocks of a file begin anywhere in a crop.
@@ -171,7 +181,7 @@ class ResidentPairs:
                 self._share(self.lights * left, count, random)[:, None, None, None], lit, references
             )
         labels = torch.randint(self._named, (count,), generator=random, device=self.device)
-        if progress >= self.opening:
+        if progress >= self.opening and len(self._kernels) > self._named:
             unseen = torch.randint(self._named, len(self._kernels), (count,), generator=random, device=self.device)
             labels = torch.where(self._share(1 / 8, count, random), unseen, labels)
         spectra = torch.fft.rfft2(self._kernels[labels], s=(whole, whole))
@@ -201,8 +211,7 @@ class ResidentPairs:
 
     def _drawn(self, below: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Whole numbers from 0 on, each below its own bound."""
-        shares = torch.rand(len(below), generator=random, device=self.device, dtype=torch.float64)
-        return (shares * below).long()
+        return torch.minimum((torch.rand(len(below), generator=random, device=self.device) * below).long(), below - 1)
 
     def _share(self, share: float, count: int, random: torch.Generator) -> torch.Tensor:
         return torch.rand(count, generator=random, device=self.device) < share
@@ -214,9 +223,10 @@ class ResidentPairs:
         return (pictures + sigmas[:, None, None, None] * noise).round().clamp(0, 255).to(torch.uint8)
 
 
-def _trajectories(task: Deblur) -> list[npt.NDArray[np.float32]]:
+@lru_cache(maxsize=1)
+def _trajectories(extent: tuple[float, float]) -> list[npt.NDArray[np.float32]]:
     random = np.random.default_rng(0)
-    return [camera_shake_kernel(random, task.extent) for _ in range(TRAJECTORIES)]
+    return [camera_shake_kernel(random, extent) for _ in range(TRAJECTORIES)]
 
 
 def _centred(kernels: Sequence[npt.NDArray[np.float32]]) -> torch.Tensor:
@@ -244,10 +254,12 @@ def _with_point_lights(references: torch.Tensor, random: torch.Generator) -> tor
     rows, columns = below(height - 1, count, most), below(width, count, most)
     gray = 255 * below(2, count, most, 1).expand(-1, -1, 3)
     colours = torch.where(below(2, count, 1, 1) == 0, gray, below(256, count, most, 3)).to(torch.uint8)
+    # Those beyond a picture's own number are its first once more.
     lit = torch.arange(most, device=device) < 5 + below(most - 4, count, 1)
+    rows, columns = (torch.where(lit, places, places[:, :1]) for places in (rows, columns))
+    colours = torch.where(lit[:, :, None], colours, colours[:, :1])
     tall = lit & (torch.rand(count, most, generator=random, device=device) < 0.4)
     made = references.clone()
-    for chosen, down in ((lit, 0), (tall, 1)):
-        at = (number, rows + down, columns)
-        made[at] = torch.where(chosen[:, :, None], colours, made[at])
+    made[number, rows, columns] = colours
+    made[number, rows + tall, columns] = colours
     return made

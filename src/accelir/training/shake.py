@@ -153,10 +153,11 @@ class KernelNaming(Auxiliary):
         if batch.labels is None:
             raise InvalidInputError("KernelNaming needs batches that say which kernel blurred them, as of ShakePairs.")
         scores = self.head(self._seen.float().mean(dim=(2, 3)))
+        labels = torch.as_tensor(batch.labels)
         # To look at numbers on a GPU is to wait for them.
-        if isinstance(batch.labels, np.ndarray) and batch.labels.max() >= scores.shape[1]:
-            raise InvalidInputError(f"KernelNaming knows {scores.shape[1]} kernels; got number {batch.labels.max()}.")
-        labels = torch.as_tensor(batch.labels, device=self._seen.device)
+        if labels.device.type == "cpu" and labels.max() >= scores.shape[1]:
+            raise InvalidInputError(f"KernelNaming knows {scores.shape[1]} kernels; got number {labels.max()}.")
+        labels = labels.to(self._seen.device)
         each = nn.functional.cross_entropy(scores, labels, reduction="sum", ignore_index=UNNAMED)
         self._seen = None
         return self.weight * each / len(labels)
