@@ -80,7 +80,8 @@ quarter of the inputs stay clean, and the others go through a JPEG of random qua
 favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
 `nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,
 and in the last six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter.
-A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point.
+A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
+named, up to eight networks were trained on it at a time.
 
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made
 it, one for each row here. `python benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose
@@ -94,8 +95,8 @@ GAP = """
 ## Against the literature
 
 From clean inputs. The published networks saw clean inputs only, and days on a GPU; ours see compressed inputs too, and
-minutes on two cores. What else differs, and could close the gap: more steps, more photographs, the published depth
-(EDSR has half of its blocks here, DnCNN 12 of 20 layers), and clean inputs alone.
+minutes on two cores or a share of a GPU. What else differs, and could close the gap: more steps, more photographs, the
+published depth (EDSR has half of its blocks here, DnCNN 12 of 20 layers), and clean inputs alone.
 
 | network | measure | here | published | gap | of |
 |---|---|---|---|---|---|
@@ -172,7 +173,8 @@ def _trainings(records: list[dict[str, Any]]) -> Iterator[str]:
                 f"{recipe['batch']} x {recipe['patch']}",
                 recipe["loss"],
             ]
-            cells += [recipe.get("optimiser", "adam"), _start(stage), f"{stage['seconds'] / 60:.0f}"]
+            minutes = f"{stage['seconds'] / 60:.0f}" + (f", {stage['machine']}" if "machine" in stage else "")
+            cells += [recipe.get("optimiser", "adam"), _start(stage), minutes]
             cells += [stage["data"].partition(";")[0]]
             yield f"| {' | '.join(cells)} |"
 

@@ -13,6 +13,7 @@ from accelir.errors import InvalidInputError, UnknownNameError
 from accelir.network import TorchNetwork, _pixels
 from accelir.profiling.sensitivity import _pull_back, pull_back, pull_backs, smooth_over_blocks
 from accelir.tasks import Denoise, SuperResolution
+from accelir.tiles import at_once, side_for
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 from accelir_plugins.mimounet import MIMOUNet
@@ -40,6 +41,13 @@ def test_dncnn_counts_what_its_layers_take_by_hand() -> None:
     width, depth = 16, 12
     per_pixel = 9 * (3 * width * 2 + (depth - 2) * width * width)
     assert TorchNetwork(DnCNN(width, depth), Denoise(25)).cost(11, 7).macs == 77 * per_pixel
+
+
+def test_a_gpu_gets_larger_tiles_where_they_change_nothing() -> None:
+    assert side_for("cpu", 41, 4) is None and side_for("cuda", None, 1) is None
+    assert (side_for("cuda", 25, 1), side_for("cuda", 41, 4), side_for("mps", 41, 8)) == (2048, 512, 512)
+    # As many small inputs together as make up a tile.
+    assert (at_once(256, 256), at_once(256, 256, 2048), at_once(3000, 3000, 2048)) == (4, 64, 1)
 
 
 def test_mimounet_counts_what_its_layers_take_by_hand() -> None:

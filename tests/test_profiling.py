@@ -180,6 +180,19 @@ def test_inputs_may_be_made_by_another_task(photographs, network) -> None:
         StandardProfiler(**SMALL, task=other).fit(accelir.codec("jpeg"), network, photographs)
 
 
+def test_what_all_blocks_share_is_told_by_whole_pictures(photographs) -> None:
+    module = torch.nn.Conv2d(3, 3, 3, padding=1)
+    of_blur = accelir.TorchNetwork(module, task=accelir.Deblur(), name="sharp", receptive_field=3)
+    of_noise = accelir.TorchNetwork(module, task=accelir.Denoise(5), name="clean", receptive_field=3)
+    profiler = StandardProfiler()
+    assert [profiler._crops_and_probes(net) for net in (of_blur, of_noise)] == [(256, 1), (96, 4)]
+    codec, random = accelir.codec("jpeg"), np.random.default_rng(0)
+    assert [len(profiler._crop(photographs[0], codec, net, random)) for net in (of_blur, of_noise)] == [384, 192]
+    few = StandardProfiler(**SMALL | {"tuning_crops": 0})
+    shared, local = (few.fit(codec, net, photographs).predictor for net in (of_blur, of_noise))
+    assert shared.context is not None and local.context is None
+
+
 def test_an_interrupted_run_resumes(tmp_path, profile, photographs, network) -> None:
     folder = tmp_path / "checkpoint"
 

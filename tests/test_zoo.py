@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 import accelir
 from accelir import testing
 from accelir.network import TorchNetwork
+from accelir.profiling.profile import Profile
 from accelir.training.growth import grow, grow_by_copies
 from accelir_plugins import builtin
 from accelir_plugins.carn import CARN
@@ -68,6 +70,14 @@ def test_the_lightest_of_each_family_keeps_the_contract(
     family: str, name: str, check: Callable[[TorchNetwork], None]
 ) -> None:
     check(untrained(family))
+
+
+def test_every_shipped_profile_is_of_the_shipped_weights() -> None:
+    found = {network: accelir.network(network).fingerprint() for network in accelir.networks()}
+    for (_, network), spec in accelir.profiles().items():
+        package, _, path = spec.path.partition(":")
+        assert Profile.load(files(package).joinpath(path).read_bytes()).header.fingerprint == found[network], path
+    assert {network for codec, network in accelir.profiles() if codec == "jpeg"} == set(found), "each has its own"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -21,7 +21,7 @@ from accelir.errors import AccelIRError, InvalidInputError
 from accelir.image import ImageArray, as_image_array, in_colour, require_image
 from accelir.tasks import Task
 from accelir.tensors import channels_last, fast_dtype
-from accelir.tiles import GPU_OUTPUT, TILE, Span, at_once, tiles
+from accelir.tiles import Span, at_once, side_for, tiles
 
 __all__ = ["IRNetwork", "TorchNetwork", "as_module", "failing_as"]
 
@@ -184,9 +184,7 @@ class IRNetwork(ABC):
         colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale
         count, height, width = colour.shape[:3]
-        # Where the receptive field has no end, tiles change the result: they are the same on all devices.
-        large = target.type != "cpu" and self.receptive_field is not None
-        side = max(GPU_OUTPUT // scale, TILE) if large else None
+        side = side_for(target.type, self.receptive_field, scale)
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
         for rows, columns in self.tiles(height, width, side):
             inputs = colour[:, rows.outer, columns.outer]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["GPU_OUTPUT", "TILE", "Span", "at_once", "margin_of", "tiles"]
+__all__ = ["TILE", "Span", "at_once", "margin_of", "side_for", "tiles"]
 
 TILE = 512
 """Side of the tiles of an input, their margin not counted."""
@@ -53,6 +53,16 @@ class Span:
 def margin_of(receptive_field: int | None) -> int:
     """Pixels around a tile that its output depends on."""
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
+
+
+def side_for(device_type: str, receptive_field: int | None, scale: int) -> int | None:
+    """Side of the tiles of an input on a device; None for the usual.
+
+    Where the receptive field has no end, tiles change the result: they are the same on all devices.
+    """
+    if device_type == "cpu" or receptive_field is None:
+        return None
+    return max(GPU_OUTPUT // scale, TILE)
 
 
 def at_once(height: int, width: int, side: int | None = None) -> int:
