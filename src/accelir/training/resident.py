@@ -150,7 +150,7 @@ class ResidentPairs:
         random.manual_seed(int(rng.integers(2**62)))
         scale, outer = self.task.scale, -(-patch // GRID) * GRID + GRID
         if isinstance(self.task, Deblur):
-            inputs, references, labels = self._blurred(count, outer, progress, random)
+            inputs, references, labels = self._blurred(self.task.noise, count, outer, progress, random)
         else:
             labels = None
             place = self._places(count, outer, random)
@@ -169,9 +169,8 @@ class ResidentPairs:
         return Batch(inputs, references[:, rows, columns], labels)
 
     def _blurred(
-        self, count: int, side: int, progress: float, random: torch.Generator
+        self, sigma: float, count: int, side: int, progress: float, random: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        assert isinstance(self.task, Deblur)
         whole = side + 2 * MARGIN
         references = self._references.crops(self._places(count, whole, random), whole)
         if self.lights:
@@ -192,7 +191,7 @@ class ResidentPairs:
         planes = torch.fft.rfft2(references.permute(0, 3, 1, 2).float())
         blurred = torch.fft.irfft2(planes * spectra[:, None], s=(whole, whole)).permute(0, 2, 3, 1)
         inner = slice(MARGIN, MARGIN + side)
-        noisy = self._noisy(blurred[:, inner, inner], (self.task.noise, self.task.noise), random)
+        noisy = self._noisy(blurred[:, inner, inner], (sigma, sigma), random)
         return noisy, references[:, inner, inner], torch.where(labels < self._named, labels, UNNAMED)
 
     def _places(self, count: int, side: int, random: torch.Generator) -> _Place:
