@@ -1,7 +1,7 @@
 """Training batches made where the network trains: photographs stay on the device, and so do crops, noise and blur.
 
-Drawing a crop, blurring and compressing it takes a processor longer than a GPU takes to train on it. Here the whole
-batch is drawn at once: `ResidentPairs` is a source for `accelir.training.recipe.train` as
+For GPUs that would wait for processors to cut, blur and compress crops one by one. Here the whole batch is drawn at
+once: `ResidentPairs` is a source for `accelir.training.recipe.train` as
 `accelir.training.data.Pairs` and `accelir.training.shake.ShakePairs` are, and draws the same mixture as those.
 """
 
