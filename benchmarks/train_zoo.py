@@ -1,10 +1,10 @@
 """Train the shipped networks: python benchmarks/train_zoo.py DATA [NAME ...].
 
 DATA holds ``train/`` (photographs), ``bench/Kodak24`` and ``kernels/blur_kernels.npz``. Networks are trained in the
-order of the table in `zoo_jobs`, since a wide one may start from the narrower one before it. An interrupted run resumes
-from its checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, by default at
-two fifths of the learning rate. Several processes share the work, where torchrun starts it. On a GPU the batches are
-made there. Where DATA has no ``bench``, the record has no scores: `zoo_scores` adds them.
+order of the table in `zoo_jobs`, since one may start as another before it. An interrupted run resumes from its
+checkpoint; a network whose weights exist is skipped, unless ``--again`` continues from them, by default at two fifths
+of the learning rate. Several processes share the work, where torchrun starts it. On a GPU the batches are made there.
+Where DATA has no ``bench``, the record has no scores: `zoo_scores` adds them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from common import kernels
 from safetensors.torch import load_file, save_file
@@ -29,7 +31,7 @@ from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors
 from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
-from accelir.training.recipe import Auxiliary, train
+from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
@@ -40,6 +42,9 @@ SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6}
 
 SHAKE_ON = {"lights": 0.0, "opening": 0.75, "compressed": 0.75}
 """What one is shown that does."""
+
+NARROWED_BY = 20
+"""Batches by which it is judged what matters of a network that is narrowed."""
 
 PAIRS_SEED = 1
 PAIRS = 9000
@@ -66,9 +71,9 @@ def main() -> None:
             continue
         job = asked(name, options)
         torch.manual_seed(job.recipe.seed)
-        module = started(name, job, again=options.again)
         deblurs = options.again or job.start is not None
         source, auxiliary = material(job, options.data, options.device, deblurs=deblurs)
+        module = started(name, job, source, again=options.again)
         clock = time.time()
         spent = path.with_suffix(".seconds.checkpoint")
         before = float(spent.read_text()) if path.with_suffix(".checkpoint").exists() and spent.exists() else 0.0
@@ -143,16 +148,31 @@ def trainings_before(name: str) -> int:
     return count
 
 
-def started(name: str, job: Job, *, again: bool) -> nn.Module:
+def started(name: str, job: Job, source: Source, *, again: bool) -> nn.Module:
     """The network as its training starts."""
     module = job.family.build(job.width)
     if again:
         load_shipped(module, name)
     elif job.start is not None:
-        narrow = job.family.build(job.start)
-        load_shipped(narrow, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
-        job.family.grow(narrow, module)
+        other = job.family.build(job.start)
+        load_shipped(other, f"{name.rsplit('-f', 1)[0]}-f{job.start}")
+        if job.start < job.width:
+            job.family.grow(other, module)
+        else:
+            assert job.family.narrow is not None
+            job.family.narrow(other, module, first_losses(other, source, job.recipe))
     return module
+
+
+def first_losses(module: nn.Module, source: Source, recipe: Recipe) -> Iterator[torch.Tensor]:
+    """Mean absolute errors of a network on batches as they are late in a training."""
+    rng = np.random.default_rng(recipe.seed)
+    for _ in range(NARROWED_BY):
+        batch = source.batch(rng, recipe.batch, recipe.patch, progress=1.0)
+        inputs, references = (
+            torch.as_tensor(part).cpu().permute(0, 3, 1, 2) / 255 for part in (batch.inputs, batch.references)
+        )
+        yield (module(inputs) - references).abs().mean()
 
 
 def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:

@@ -1,16 +1,18 @@
 """The trainings of the shipped networks, as one table: what `train_zoo.py` works through, in this order.
 
-Steps are for one or two CPU cores that compute bfloat16: 5 to 40 minutes each. A network grows from the narrower one of
-its family that stands in the last column; transformers cannot and start afresh.
+Steps are for one or two CPU cores that compute bfloat16: 5 to 40 minutes each. A network starts as the one of its
+family whose width stands in the last column: it grows from a narrower one, and is what matters most of a wider one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import nn
+from zoo_narrowing import narrow_nafnet
 
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task
 from accelir.training.growth import grow, grow_by_copies
@@ -23,7 +25,7 @@ from accelir_plugins.mimounet import MIMOUNet
 from accelir_plugins.nafnet import NAFNet
 from accelir_plugins.restormer import Restormer
 from accelir_plugins.span import SPAN
-from accelir_plugins.swinir import SwinIR
+from accelir_plugins.swinir import SwinIR, WindowAttention
 
 __all__ = ["ZOO", "Family", "Job"]
 
@@ -39,6 +41,7 @@ class Family:
         recipe: How to train, but for steps and learning rate.
         coarsest: For deblurring: name of the submodule at the lowest resolution and its channels over the width.
         grow: Makes a narrow network's weights a wide one's, in place.
+        narrow: Makes a wide network's weights a narrow one's, in place, by losses of the wide one.
     """
 
     task: Task
@@ -47,6 +50,7 @@ class Family:
     recipe: Recipe
     coarsest: tuple[str, int] | None = None
     grow: Callable[[nn.Module, nn.Module], nn.Module] = grow
+    narrow: Callable[[nn.Module, nn.Module, Iterable[torch.Tensor]], nn.Module] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,31 @@ class Job:
         family: Of the network.
         width: Channels of the body.
         recipe: How to train.
-        start: Width of the family's network to grow from.
+        start: Width of the family's network that it starts as: narrower, or wider where the family narrows.
     """
 
     family: Family
     width: int
     recipe: Recipe
     start: int | None = None
+
+
+def grow_swinir(narrow: nn.Module, wide: nn.Module) -> nn.Module:
+    """By copies, and with queries as much smaller as copies make scores larger, which are over the root of the width.
+
+    The same function where the width is a whole multiple; nearly so elsewhere, for the sake of the norms.
+    """
+    assert isinstance(narrow, SwinIR)
+    assert isinstance(wide, SwinIR)
+    grow_by_copies(narrow, wide)
+    root = (wide.head.out_channels / narrow.head.out_channels) ** 0.5
+    with torch.no_grad():
+        for layer in wide.modules():
+            if isinstance(layer, WindowAttention):
+                queries = slice(0, layer.project.in_features)
+                layer.qkv.weight[queries] /= root
+                layer.qkv.bias[queries] /= root
+    return wide
 
 
 X4, X2, SIGMA_25, BLIND, SHAKE = SuperResolution(4), SuperResolution(2), Denoise(25), Denoise((0, 55)), Deblur()
@@ -74,13 +96,19 @@ FAMILIES = {
     "carn-x4": Family(X4, CARN, 64, Recipe(batch=16, patch=32, loss="l1")),
     "span-x4": Family(X4, SPAN, 64, Recipe(batch=16, patch=32, loss="l1")),
     # Whole windows, and more than one of them.
-    "swinir-x4": Family(X4, SwinIR, 64, Recipe(batch=8, patch=32, loss="l1")),
+    "swinir-x4": Family(X4, SwinIR, 64, Recipe(batch=8, patch=32, loss="l1"), grow=grow_swinir),
     "edsr-x2": Family(X2, partial(EDSR, scale=2), 64, Recipe(batch=16, patch=32, loss="l1")),
     "dncnn-s25": Family(SIGMA_25, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "dncnn-blind": Family(BLIND, DnCNN, 96, Recipe(batch=16, patch=48, loss="mse")),
     "restormer-s25": Family(SIGMA_25, Restormer, 96, Recipe(batch=4, patch=64, loss="l1")),
     "nafnet-deblur": Family(
-        SHAKE, NAFNet, None, Recipe(batch=2, patch=192, loss="l1", decay=0.4), ("middle", 16), grow_by_copies
+        SHAKE,
+        NAFNet,
+        None,
+        Recipe(batch=2, patch=192, loss="l1", decay=0.4),
+        ("middle", 16),
+        grow_by_copies,
+        narrow_nafnet,
     ),
     "mimounet-deblur": Family(
         SHAKE, MIMOUNet, None, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
@@ -88,7 +116,7 @@ FAMILIES = {
 }
 
 TRAININGS = (
-    # family, width, steps, learning rate, grown from width
+    # family, width, steps, learning rate, starts as width
     ("edsr-x4", 8, 6000, 5e-3, None),
     ("edsr-x4", 16, 6000, 2e-3, 8),
     ("edsr-x4", 32, 4500, 1e-3, 16),
@@ -105,8 +133,8 @@ TRAININGS = (
     ("span-x4", 32, 3000, 2e-3, 24),
     ("span-x4", 48, 2000, 2e-3, 32),
     ("swinir-x4", 30, 6000, 1e-3, None),
-    ("swinir-x4", 42, 6000, 8e-4, None),
-    ("swinir-x4", 60, 6000, 6e-4, None),
+    ("swinir-x4", 42, 2000, 8e-4, 30),
+    ("swinir-x4", 60, 2000, 6e-4, 42),
     ("edsr-x2", 16, 5000, 3e-3, None),
     ("edsr-x2", 64, 2000, 2e-3, 16),
     ("dncnn-s25", 8, 8000, 3e-3, None),
@@ -118,8 +146,8 @@ TRAININGS = (
     ("restormer-s25", 8, 8_000, 2e-3, None),
     ("restormer-s25", 16, 10_000, 1e-3, None),
     ("restormer-s25", 24, 10_000, 6e-4, None),
-    ("nafnet-deblur", 8, 24_000, 1e-3, None),
     ("nafnet-deblur", 16, 13_000, 2e-3, None),
+    ("nafnet-deblur", 8, 10_000, 2e-3, 16),
     ("nafnet-deblur", 24, 24_000, 1e-3, 16),
     ("nafnet-deblur", 32, 3400, 1e-3, 16),
     ("mimounet-deblur", 8, 24_000, 1e-3, None),

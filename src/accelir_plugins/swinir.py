@@ -24,7 +24,7 @@ AT_ONCE = 1024
 """Windows whose attention is computed together: bounds the memory that a large image takes."""
 
 
-class _WindowAttention(nn.Module):
+class WindowAttention(nn.Module):
     """Attention among the pixels of a window, with a learned bias for each offset between two of them."""
 
     offsets: torch.Tensor
@@ -65,7 +65,7 @@ class _Block(nn.Module):
     def __init__(self, width: int, shift: int) -> None:
         super().__init__()
         self.shift = shift
-        self.norm1, self.attention = nn.LayerNorm(width), _WindowAttention(width)
+        self.norm1, self.attention = nn.LayerNorm(width), WindowAttention(width)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
