@@ -16,6 +16,7 @@ from accelir.tasks import Deblur, Denoise, SuperResolution, camera_shake_kernel
 from accelir.training import recipe as recipe_module
 from accelir.training.data import Batch, compress_randomly
 from accelir.training.lossy import compressed_randomly, jpeg_loss, usual_tables
+from accelir.training.mixture import MIXTURE, NOISY_MIXTURE
 from accelir.training.recipe import Recipe, train
 from accelir.training.resident import ResidentPairs
 from accelir.training.shake import KernelNaming
@@ -54,15 +55,15 @@ def test_a_dead_zone_loses_more():
 
 def test_a_quarter_stays_clean():
     pictures = torch.from_numpy(picture(32, 32))[None].repeat(400, 1, 1, 1)
-    stored = compressed_randomly(pictures, False, torch.Generator().manual_seed(0))
+    stored = compressed_randomly(pictures, MIXTURE, torch.Generator().manual_seed(0))
     clean = (stored == pictures).flatten(1).all(1).float().mean()
     assert 0.2 < clean < 0.3
 
 
 @pytest.mark.parametrize("task", [SuperResolution(4), Denoise(25)])
 def test_the_mixture_is_that_of_pictures_one_by_one(task):
-    image, noisy = picture(64, 64), isinstance(task, Denoise)
-    together = compressed_randomly(torch.from_numpy(image)[None].repeat(600, 1, 1, 1), noisy, torch.Generator())
+    image, mixture = picture(64, 64), NOISY_MIXTURE if isinstance(task, Denoise) else MIXTURE
+    together = compressed_randomly(torch.from_numpy(image)[None].repeat(600, 1, 1, 1), mixture, torch.Generator())
     rng = np.random.default_rng(0)
     alone = np.stack([compress_randomly(image, task, rng) for _ in range(600)])
     errors = [((pictures.astype(float) - image) ** 2).mean((1, 2, 3)) for pictures in (of(together), alone)]

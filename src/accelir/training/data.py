@@ -19,6 +19,7 @@ from PIL import Image
 from accelir.errors import InvalidInputError
 from accelir.image import as_image_array, in_colour
 from accelir.tasks import Deblur, Denoise, Task
+from accelir.training.mixture import MIXTURE, NOISY_MIXTURE, Mixture
 
 __all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs"]
 
@@ -92,7 +93,7 @@ class Pairs:
 
 
 def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Array:
-    """An input as a network meets it: clean (1 in 4), through Pillow's JPEG (3 in 8), or through a JPEG in our manner.
+    """An input as a network meets it: clean, through Pillow's JPEG or one in our manner (`accelir.training.mixture`).
 
     The last is simulated: flat-to-tilted quantisation steps and a dead zone that differs from block to block stand in
     for tables and rate-distortion quantisation that follow a network's sensitivity, at a hundredth of their cost.
@@ -103,16 +104,16 @@ def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Arr
         rng: Source of all randomness.
     """
     kind = rng.random()
-    noisy = isinstance(task, Denoise)
-    if kind < 0.25:
+    mixture = NOISY_MIXTURE if isinstance(task, Denoise) else MIXTURE
+    if kind < mixture.clean:
         return image
-    if kind < 0.625:
-        quality = int(rng.integers(5, 60)) if noisy else int(rng.integers(30, 96))
+    if kind < mixture.clean + mixture.usual:
+        quality = int(rng.integers(*mixture.qualities))
         stream = io.BytesIO()
-        subsampling = 2 if rng.random() < 0.85 else 0
+        subsampling = 2 if rng.random() < mixture.usual_halved else 0
         Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=subsampling)
         return np.asarray(Image.open(stream))
-    return _simulate_shaped_jpeg(image, noisy, rng)
+    return _simulate_shaped_jpeg(image, mixture, rng)
 
 
 def make_pairs(
@@ -220,15 +221,15 @@ def _texture(crop: Array) -> float:
     return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean())
 
 
-def _simulate_shaped_jpeg(image: Array, noisy: bool, rng: np.random.Generator) -> Array:
-    step = np.exp(rng.uniform(np.log(18), np.log(90))) if noisy else np.exp(rng.uniform(np.log(5), np.log(36)))
-    tilt = rng.uniform(-0.1, 0.9) if noisy else rng.uniform(-0.5, 0.15)
+def _simulate_shaped_jpeg(image: Array, mixture: Mixture, rng: np.random.Generator) -> Array:
+    step = np.exp(rng.uniform(*np.log(mixture.steps)))
+    tilt = rng.uniform(*mixture.tilts)
     table = np.maximum(np.rint(step * (1 + FREQUENCY / 2) ** tilt), 1).astype(np.float32)
-    base, spread = rng.uniform(0, 0.25), rng.uniform(0, 0.12)
+    base, spread = rng.uniform(*mixture.dead), rng.uniform(*mixture.dead_spread)
     planes = np.asarray(Image.fromarray(image).convert("YCbCr"))
     height, width = image.shape[:2]
-    subsample = rng.random() < 0.8
-    chroma_step = np.float32(rng.uniform(0.8, 1.6))
+    subsample = rng.random() < mixture.halved
+    chroma_step = np.float32(rng.uniform(*mixture.chroma_steps))
     result = []
     for index in range(3):
         plane = Image.fromarray(planes[:, :, index])
@@ -239,7 +240,8 @@ def _simulate_shaped_jpeg(image: Array, noisy: bool, rng: np.random.Generator) -
         blocks = values.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
         steps = table * (chroma_step if index else np.float32(1))
         scaled = (DCT @ blocks @ DCT.T) / steps
-        dead = np.clip(base + spread * rng.standard_normal((rows, columns, 1, 1)), 0, 0.4).astype(np.float32)
+        dead = base + spread * rng.standard_normal((rows, columns, 1, 1))
+        dead = np.clip(dead, 0, mixture.most_dead).astype(np.float32)
         levels = np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5) - dead)
         levels[:, :, 0, 0] = np.rint(scaled[:, :, 0, 0])
         decoded = DCT.T @ (levels * steps) @ DCT

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn import functional
 
 from accelir.training.data import DCT, FREQUENCY
+from accelir.training.mixture import Mixture
 
 __all__ = ["compressed_randomly", "jpeg_loss", "usual_tables"]
 
@@ -32,12 +33,12 @@ def usual_tables() -> torch.Tensor:
     return tables
 
 
-def compressed_randomly(pictures: torch.Tensor, noisy: bool, random: torch.Generator) -> torch.Tensor:
-    """Some clean (1 in 4), some through Pillow's JPEG (3 in 8), the others through a JPEG in our manner.
+def compressed_randomly(pictures: torch.Tensor, mixture: Mixture, random: torch.Generator) -> torch.Tensor:
+    """Some clean, some as through Pillow's JPEG, the others as through a JPEG in our manner.
 
     Args:
         pictures: uint8 (N, H, W, 3), sides multiples of 16.
-        noisy: Noisy pictures are stored at lower qualities.
+        mixture: Shares and strengths.
         random: On the device of the pictures.
 
     Returns:
@@ -49,25 +50,25 @@ def compressed_randomly(pictures: torch.Tensor, noisy: bool, random: torch.Gener
         return low + (high - low) * torch.rand(shape or (count,), generator=random, device=device)
 
     kind = uniform(0, 1)
-    usual = kind < 0.625
-    low, high = (5, 60) if noisy else (30, 96)
-    tables = usual_tables().to(device)[uniform(low, high).long()]
-    steps = uniform(*(np.log((18, 90)) if noisy else np.log((5, 36)))).exp()
-    tilt = uniform(-0.1, 0.9) if noisy else uniform(-0.5, 0.15)
+    usual = kind < mixture.clean + mixture.usual
+    tables = usual_tables().to(device)[uniform(*mixture.qualities).long()]
+    steps = uniform(*np.log(mixture.steps)).exp()
+    tilt = uniform(*mixture.tilts)
     frequency = torch.from_numpy(FREQUENCY).to(device)
     shaped = (steps[:, None, None] * (1 + frequency / 2) ** tilt[:, None, None]).round().clamp(min=1)
-    shaped = torch.stack([shaped, shaped * uniform(0.8, 1.6)[:, None, None]], dim=1)
-    halved = uniform(0, 1) < torch.where(usual, 0.85, 0.8)
+    shaped = torch.stack([shaped, shaped * uniform(*mixture.chroma_steps)[:, None, None]], dim=1)
+    halved = uniform(0, 1) < torch.where(usual, mixture.usual_halved, mixture.halved)
     rows, columns = (side // 8 for side in pictures.shape[1:3])
-    spread = torch.randn(count, rows, columns, generator=random, device=device) * uniform(0, 0.12)[:, None, None]
-    dead = (uniform(0, 0.25)[:, None, None] + spread).clamp(0, 0.4)
+    spread = uniform(*mixture.dead_spread)[:, None, None]
+    dead = uniform(*mixture.dead)[:, None, None]
+    dead = dead + spread * torch.randn(count, rows, columns, generator=random, device=device)
     lost = jpeg_loss(
         pictures,
         torch.where(usual[:, None, None, None], tables, shaped),
         halved,
-        torch.where(usual[:, None, None], 0.0, dead),
+        torch.where(usual[:, None, None], 0.0, dead.clamp(0, mixture.most_dead)),
     )
-    return torch.where((kind < 0.25)[:, None, None, None], pictures, lost)
+    return torch.where((kind < mixture.clean)[:, None, None, None], pictures, lost)
 
 
 def jpeg_loss(pictures: torch.Tensor, tables: torch.Tensor, halved: torch.Tensor, dead: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,8 @@ from accelir.image import ImageArray
 from accelir.tasks import Deblur, Denoise, SuperResolution, Task, camera_shake_kernel
 from accelir.training.data import Batch
 from accelir.training.lossy import compressed_randomly
-from accelir.training.shake import UNNAMED, ShakePairs
+from accelir.training.mixture import MIXTURE, NOISY_MIXTURE
+from accelir.training.shake import UNNAMED, UNSEEN, ShakePairs, lights_left
 
 __all__ = ["ResidentPairs"]
 
@@ -129,6 +130,7 @@ class ResidentPairs:
         self.task = task
         self.device = torch.device(device)
         self.compressed, self.lights, self.opening = compressed, lights, opening
+        self._mixture = NOISY_MIXTURE if isinstance(task, Denoise) else MIXTURE
         clean = [task.crop(photograph) for photograph in photographs]
         self._references = _Pictures(clean, device)
         self._inputs = self._references
@@ -160,7 +162,7 @@ class ResidentPairs:
             if isinstance(self.task, Denoise):
                 inputs = self._noisy(inputs, self.task.sigma, random)
         if self.compressed and (not isinstance(self.task, Deblur) or progress >= self.opening):
-            lost = compressed_randomly(inputs, isinstance(self.task, Denoise), random)
+            lost = compressed_randomly(inputs, self._mixture, random)
             inputs = torch.where(self._share(self.compressed, count, random)[:, None, None, None], lost, inputs)
         # Blocks of a file begin anywhere in a crop.
         top, left = (int(start) for start in rng.integers(outer - patch + 1, size=2))
@@ -174,15 +176,12 @@ class ResidentPairs:
         whole = side + 2 * MARGIN
         references = self._references.crops(self._places(count, whole, random), whole)
         if self.lights:
-            left = min(1.0, (1 - progress) / (1 - self.opening)) if self.opening < 1 else 1.0
-            lit = _with_point_lights(references, random)
-            references = torch.where(
-                self._share(self.lights * left, count, random)[:, None, None, None], lit, references
-            )
+            share = self._share(lights_left(self.lights, self.opening, progress), count, random)
+            references = torch.where(share[:, None, None, None], _with_point_lights(references, random), references)
         labels = torch.randint(self._named, (count,), generator=random, device=self.device)
         if progress >= self.opening and len(self._kernels) > self._named:
             unseen = torch.randint(self._named, len(self._kernels), (count,), generator=random, device=self.device)
-            labels = torch.where(self._share(1 / 8, count, random), unseen, labels)
+            labels = torch.where(self._share(UNSEEN, count, random), unseen, labels)
         spectra = torch.fft.rfft2(self._kernels[labels], s=(whole, whole))
         # The kernels' middle comes to the origin; what wraps around stays in the margin.
         shifts = torch.arange(whole, device=self.device) * (2 * torch.pi * MARGIN / whole)

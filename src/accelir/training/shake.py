@@ -23,12 +23,27 @@ from accelir.tasks import Deblur, camera_shake_kernel
 from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
-__all__ = ["KernelNaming", "ShakePairs"]
+__all__ = ["UNNAMED", "UNSEEN", "KernelNaming", "ShakePairs", "lights_left"]
 
 Array = npt.NDArray[np.uint8]
 
 UNNAMED = -1
 """The name of a trajectory that is none of the kernels."""
+
+
+UNSEEN = 1 / 8
+"""Share of the inputs that a trajectory never seen before has blurred, once these are shown."""
+
+
+def lights_left(lights: float, opening: float, progress: float) -> float:
+    """Share of the references with point lights: the first one up to ``opening``, from there on less, none at the end.
+
+    Args:
+        lights: That share at first.
+        opening: Share of the training after which it falls.
+        progress: Share of the training that is done, 0 to 1.
+    """
+    return lights * min(1.0, (1 - progress) / (1 - opening)) if opening < 1 else lights
 
 
 class ShakePairs:
@@ -88,7 +103,7 @@ class ShakePairs:
             progress: Share of the training that is done, 0 to 1.
         """
         opened = progress >= self.opening
-        lights = self.lights * min(1.0, (1 - progress) / (1 - self.opening)) if self.opening < 1 else self.lights
+        lights = lights_left(self.lights, self.opening, progress)
         inputs = np.empty((count, patch, patch, 3), np.uint8)
         references = np.empty_like(inputs)
         labels = np.empty(count, np.int64)
@@ -107,7 +122,7 @@ class ShakePairs:
                 reference = _with_point_lights(reference, rng)
             label = int(rng.integers(len(self.kernels)))
             kernel = self.kernels[label]
-            if opened and rng.random() < 1 / 8:
+            if opened and rng.random() < UNSEEN:
                 label, kernel = UNNAMED, camera_shake_kernel(rng, self.task.extent)
             image = np.ascontiguousarray(self.task.degrade_with(reference, kernel, rng)[inner, inner])
             inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < self.compressed else image
