@@ -89,17 +89,23 @@ class Context:
         return told
 
 
-def fit_context(images: Sequence[ImageArray], described: Sequence[Floats]) -> tuple[Context, Floats]:
+def fit_context(
+    images: Sequence[ImageArray], described: Sequence[Floats], sources: Sequence[int] | None = None
+) -> tuple[Context, Floats]:
     """Fit the map to the means over each picture's blocks.
 
     Args:
         images: uint8 (H, W, 3) each, two or more.
         described: float32 (rows, cols, R) for each image.
+        sources: Of each image the number of the photograph that it is a crop of; None where each is of its own.
 
     Returns:
-        The context, and what one that had not seen the picture tells of each: float32 (count, R). Both tell how far a
-        picture is from the mean of all. Where all pictures have one spectrum, that is nothing.
+        The context, and what one that had seen no crop of its photograph tells of each image: float32 (count, R). Both
+        tell how far a picture is from the mean of all. Where all pictures have one spectrum, that is nothing.
     """
+    # Of a single photograph, crops are all that can be left out.
+    owners = np.arange(len(images)) if sources is None or len(set(sources)) < 2 else np.asarray(sources)
+    parts = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
     spectra = np.stack([log_spectrum(image) for image in images]).astype(np.float64)
     wanted = np.stack([part.mean((0, 1)) for part in described]).astype(np.float64)
     mean = spectra.mean(axis=0)
@@ -111,9 +117,12 @@ def fit_context(images: Sequence[ImageArray], described: Sequence[Floats]) -> tu
     fits = []
     for ridge in RIDGES:
         solved = np.linalg.inv(products + ridge * np.trace(products) / len(images) * np.eye(len(images)))
-        hat = products @ solved
-        # What is left of each where it takes no part in the fit, in closed form; the means are part of the fit.
-        left = (wanted - hat @ wanted) / (1 - 1 / len(images) - np.diag(hat))[:, None]
+        # The means are part of the fit.
+        hat = products @ solved + 1 / len(images)
+        left = wanted - hat @ wanted
+        # What is left of each photograph where it takes no part in the fit, in closed form.
+        for part in parts:
+            left[part] = np.linalg.solve(np.eye(len(part)) - hat[np.ix_(part, part)], left[part])
         fits.append((float((left**2).sum()), solved, left))
     _, solved, left = min(fits, key=lambda fit: fit[0])
     weights = (deviations.T @ solved @ wanted).T

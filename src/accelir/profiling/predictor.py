@@ -203,6 +203,7 @@ def train_predictor(
     steps: int = 1500,
     seed: int = 0,
     whole: bool = False,
+    sources: Sequence[int] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Predictor:
     """Fit the CNN to measured coefficients and groups.
@@ -216,12 +217,13 @@ def train_predictor(
         steps: Optimiser steps.
         seed: Of initialisation and batches; the state of torch's own generator is left as it was.
         whole: Whether a `Context` tells what it can first, and the CNN the rest.
+        sources: Of each image the number of the photograph that it is a crop of; None where each is of its own.
         report: Called as ``report(step, steps)``.
     """
     context = None
     if whole and len(images) > 1:
-        # By one that had not seen the picture, since that is what will be left for the CNN.
-        context, told = fit_context(images, coefficients)
+        # By one that had not seen the photograph, since that is what will be left for the CNN.
+        context, told = fit_context(images, coefficients, sources)
         coefficients = [own - part for own, part in zip(coefficients, told, strict=True)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -20,8 +20,9 @@ from accelir.image import ImageArray, ImageLike, as_image_array, block_grid, in_
 from accelir.network import IRNetwork
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Curves
+from accelir.profiling.grouping import described_by_basis, grouped, sensitivity_of_groups
 from accelir.profiling.predictor import Predictor, train_predictor
-from accelir.profiling.profile import Basis, Profile, ProfileHeader
+from accelir.profiling.profile import Profile, ProfileHeader
 from accelir.profiling.sensitivity import pull_backs, sensitivity_from_gradients
 from accelir.profiling.tuning import Example, best_start, best_tuning, middling_sizes
 from accelir.tasks import Task
@@ -170,12 +171,12 @@ class StandardProfiler(Profiler):
         codec = codec.tuned(start)
         block = codec.block(samples[0].image)
         sensitivities = [self._sensitivity(codec, sample) for sample in samples]
-        basis, described = self._describe(sensitivities, block_grid(samples[0].image, block), len(samples))
+        basis, described = described_by_basis(sensitivities, block_grid(samples[0].image, block), self.coefficients)
         measured = self._curves(codec, network, samples[: self.curve_crops], sensitivities, tell)
         if basis is None:
             # Nothing but its curve tells a block's group.
             samples, described = samples[: self.curve_crops], described[: self.curve_crops]
-        groups = self._group(described, measured)
+        groups = grouped(described, measured, self.groups, self.seed)
         shape = described[0].shape[:2]
         predictor = train_predictor(
             [sample.image for sample in samples],
@@ -186,6 +187,7 @@ class StandardProfiler(Profiler):
             steps=self.predictor_steps,
             seed=self.seed,
             whole=self._makes_inputs(network).shared and basis is not None,
+            sources=[number % len(images) for number in range(len(samples))],
             report=lambda done, total: tell(done, total, "training the predictor"),
         )
         header = ProfileHeader(
@@ -206,7 +208,9 @@ class StandardProfiler(Profiler):
             | ({} if self.task is None else {"task": self.task.name}),
         )
         curves = self._curves_as_predicted(predictor, samples, measured, harmonised=basis is not None)
-        profile = Profile(header, curves, predictor, basis, self._group_sensitivity(basis, described, groups))
+        profile = Profile(
+            header, curves, predictor, basis, sensitivity_of_groups(basis, described, groups, self.groups)
+        )
         if taken is None:
             return replace(profile, header=self._tuned(header, untuned, network, examples, profile, tell))
         gray = None if taken.gray_options is None else _chosen(untuned.tuned(taken.gray_options))
@@ -248,16 +252,6 @@ class StandardProfiler(Profiler):
         of_gray = codec.tuned(best_tuning(codec, network, grays, tell_gray, [options, *codec.tunings]))
         gray = None if of_gray.options == tuned.options else _chosen(of_gray)
         return header.model_copy(update={"codec_options": options, "gray_options": gray})
-
-    def _group_sensitivity(
-        self, basis: Basis | None, described: list[npt.NDArray[np.float32]], groups: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float32] | None:
-        if basis is None:
-            return None
-        flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
-        members = [flat[groups == group] for group in range(self.groups)]
-        centres = [own.mean(axis=0) if len(own) else flat.mean(axis=0) for own in members]
-        return basis.restore(np.stack(centres)[None])[0]
 
     def _curves_as_predicted(
         self, predictor: Predictor, samples: Sequence[_Sample], measured: BlockSamples, *, harmonised: bool
@@ -333,21 +327,6 @@ class StandardProfiler(Profiler):
     def _sensitivity(self, codec: Codec, sample: _Sample) -> Sensitivity | None:
         return None if sample.gradients is None else sensitivity_from_gradients(codec, sample.gradients)
 
-    def _describe(
-        self, sensitivities: list[Sensitivity | None], grid: tuple[int, int], count: int
-    ) -> tuple[Basis | None, list[npt.NDArray[np.float32]]]:
-        known = [item for item in sensitivities if item is not None]
-        if len(known) < count:
-            return None, [np.zeros((*grid, 1), np.float32) for _ in range(count)]
-        floor = np.float32(1e-4) * np.mean([item.mean() for item in known])
-        logs = np.concatenate([np.log(item.reshape(-1, item.shape[-1]) + floor) for item in known])
-        mean = logs.mean(axis=0)
-        centred = logs - mean
-        _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-        directions = vectors[:, ::-1][:, : min(self.coefficients, logs.shape[1])].T
-        basis = Basis(mean.astype(np.float32), np.ascontiguousarray(directions.astype(np.float32)))
-        return basis, [basis.describe(item + floor) for item in known]
-
     def _curves(
         self,
         codec: Codec,
@@ -374,37 +353,6 @@ class StandardProfiler(Profiler):
             np.concatenate([part.error for part in parts]),
             np.concatenate([part.count for part in parts]),
         )
-
-    def _group(self, described: list[npt.NDArray[np.float32]], measured: BlockSamples) -> npt.NDArray[np.int32]:
-        """Cluster by sensitivity and measured curve; blocks without a curve join the nearest centre by sensitivity."""
-        from sklearn.cluster import KMeans
-
-        flat = np.concatenate([part.reshape(-1, part.shape[-1]) for part in described])
-        flat = flat[:, :4] / (flat[:, :1].std() + 1e-9)
-        curves = np.stack(
-            [
-                np.log1p(values.sum(axis=1) / np.maximum(measured.count.sum(axis=1), 1))
-                for values in (measured.size, measured.error)
-            ],
-            axis=1,
-        )
-        curves = (curves - curves.mean(axis=0)) / (curves.std(axis=0) + 1e-9)
-        n = len(measured.size)
-        features = np.concatenate([flat[:n], curves], axis=1)
-        if n < self.groups:
-            raise InvalidInputError(
-                f"{self.groups} groups need as many blocks; the crops have {n}. Take larger crops, or more of them."
-            )
-        model = KMeans(self.groups, n_init=4, random_state=self.seed).fit(features)
-        groups = np.empty(len(flat), np.int32)
-        groups[:n] = model.labels_
-        if len(flat) > n:
-            members = [flat[:n][model.labels_ == g] for g in range(self.groups)]
-            # Nothing is near to a group that has no members.
-            centres = np.stack([own.mean(axis=0) if len(own) else np.full_like(flat[0], np.inf) for own in members])
-            distances = ((flat[n:, None, :] - centres[None]) ** 2).sum(axis=2)
-            groups[n:] = distances.argmin(axis=1)
-        return groups
 
 
 def _chosen(codec: Codec) -> dict[str, Any]:
