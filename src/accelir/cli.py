@@ -127,6 +127,8 @@ def encode(
         raise typer.BadParameter("Name the --reference that passes follow.", param_hint="--passes")
     if estimate not in ESTIMATES:
         raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
+    if estimate == "oracle" and reference is None:
+        raise typer.BadParameter("Name the --reference that it measures against.", param_hint="--estimate")
     with plain_errors():
         from accelir.image import read_bytes
 
