@@ -4,7 +4,9 @@
 
 The budget is Pillow's size (optimize=True, 4:2:0) at each quality, metadata stripped, and ours takes at most that. The
 quality of mozjpeg and jpegli is a whole number: each is restored just below and just above the budget, and gets the
-score between them at exactly the budget, linear in the logarithm of the bytes. What it needs: accelir[peers].
+score between them at exactly the budget, linear in the logarithm of the bytes. Pillow and mozjpeg have the better of
+4:2:0 and 4:4:4 on each picture, by the restored score, which they could not know; ours and its controls choose by what
+they foresee. What it needs: accelir[peers].
 
 Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they measured.
 """
@@ -13,11 +15,13 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -35,6 +39,7 @@ from common import (
     progress,
     shown_command,
 )
+from PIL import Image
 
 import accelir
 from accelir.bench.measure import at_budget, straddle, summarise
@@ -78,15 +83,24 @@ def jpegli(image: ImageArray, quality: int) -> bytes:
     return bytes(pyjpegli.encode(np.ascontiguousarray(colour), colour.shape[1], colour.shape[0], quality))
 
 
+def pillow(image: ImageArray, quality: int) -> bytes:
+    """Its file in 4:4:4; in 4:2:0 it is what sets the budget."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=quality, optimize=True, subsampling=0)
+    return stream.getvalue()
+
+
+WHOLE = "-444"
+"""What the name of an encoder ends in where it keeps the chroma whole."""
+
+# mozjpeg's own default; libvips' is table 0.
+TABLES = {"mozjpeg": 3, "mozjpeg-flat": 1, "mozjpeg-psnr-hvs": 4}
 PEERS: dict[str, Peer] = {
-    # mozjpeg's own default; libvips' is table 0.
-    "mozjpeg": functools.partial(mozjpeg, table=3),
-    "mozjpeg-flat": functools.partial(mozjpeg, table=1),
-    "mozjpeg-psnr-hvs": functools.partial(mozjpeg, table=4),
+    f"pillow{WHOLE}": pillow,
+    **{name: functools.partial(mozjpeg, table=table) for name, table in TABLES.items()},
+    **{name + WHOLE: functools.partial(mozjpeg, table=table, subsampling="off") for name, table in TABLES.items()},
     "jpegli": jpegli,
-    "mozjpeg-444": functools.partial(mozjpeg, table=3, subsampling="off"),
 }
-USUAL_PEERS = [name for name in PEERS if name != "mozjpeg-444"]
 
 
 def main(
@@ -97,7 +111,7 @@ def main(
     images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,
     peers: Annotated[
         list[str] | None,
-        typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow, or none; by default all but the last."),
+        typer.Option(help=f"Of {', '.join(PEERS)}, beside Pillow in 4:2:0, or none; all by default."),
     ] = None,
     measured: Annotated[bool, typer.Option(help="Measured sensitivity too.")] = False,
     guided: Annotated[
@@ -107,11 +121,12 @@ def main(
     process: Annotated[str, typer.Option(help="Of our files: smaller (as mozjpeg's), baseline or progressive.")] = (
         "smaller"
     ),
+    subsampling: Annotated[str, typer.Option(help="Of our files: auto (as the peers'), 420 or 444.")] = "auto",
     shard: Annotated[str, typer.Option(help="i/n: every n-th photograph from the i-th on, from 0.")] = "0/1",
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/peers.json"),
 ) -> None:
     check_mozjpeg()
-    chosen = {name: PEERS[name] for name in peers or USUAL_PEERS if name != "none"}
+    chosen = {name: PEERS[name] for name in peers or PEERS if name != "none"}
     sets = {name: pictures(data_folder, images, name) for name in set_names or SETS}
     blur = kernels(data_folder)
     jobs = {}
@@ -124,6 +139,7 @@ def main(
         "measured": measured,
         **({"plain_mse": PLAIN_MSE} if guided is None else {"guided": guided}),
         "process": process,
+        "subsampling": subsampling,
         "peers": ["pillow", *chosen],
         "peer_versions": {name: importlib.metadata.version(name) for name in ("pyvips-binary", "pyjpegli")},
         "peer_scores": "at the budget, linear in log(bytes) between the settings just below and just above it",
@@ -133,6 +149,7 @@ def main(
     command = shown_command(
         "peers.py", output, task=task, set=set_names, networks=networks, images=images, peers=peers, measured=measured,
         guided=guided, process=process if process != "smaller" else None,
+        subsampling=subsampling if subsampling != "auto" else None,
     )  # fmt: skip
     results, part, parts = of_shard(shard, output, settings, command)
     work = [
@@ -150,7 +167,7 @@ def main(
             key = {"task": name, "set": set_name, "image": path.name}
             missing = [net for net in members if not results.has(**key, network=net.name)]
             if missing:
-                picture = Picture(Measured(members[0], path, index, blur), job, process)
+                picture = Picture(Measured(members[0], path, index, blur), job, process, subsampling)
                 for net in missing:
                     rows = measure(picture, net, chosen, measured, guided)
                     results.add(key | {"network": net.name, "qualities": rows})
@@ -177,6 +194,13 @@ def check_mozjpeg() -> None:
         raise SystemExit("This libvips has no mozjpeg: pip install 'accelir[peers]'.")
 
 
+class Way(NamedTuple):
+    """A codec whose options leave nothing open, and what it goes by."""
+
+    codec: accelir.Codec
+    estimate: Estimate
+
+
 class Picture:
     """One input of one task: what does not depend on the budget is made once, and what does not on the network too.
 
@@ -184,51 +208,72 @@ class Picture:
         shared: Restores.
         job: Names the options of the plain-MSE control.
         process: Of our files.
+        subsampling: Of our files.
     """
 
-    def __init__(self, shared: Measured, job: Job, process: str) -> None:
+    def __init__(self, shared: Measured, job: Job, process: str, subsampling: str) -> None:
         self.shared = shared
         self.job = job
-        self.process = process
         self.peer = functools.cache(lambda name, quality: PEERS[name](shared.image, quality))
+        self._codec = functools.partial(accelir.codec, "jpeg", process=process, subsampling=subsampling)
         self._plain: dict[str, Estimate] = {}
 
-    def ours(
-        self, network: IRNetwork, profile: Profile, measured: bool, controls: bool
-    ) -> dict[str, tuple[accelir.Codec, Estimate]]:
-        """The codec and the estimate of each arm of ours."""
+    def ours(self, network: IRNetwork, profile: Profile, measured: bool, controls: bool) -> dict[str, list[Way]]:
+        """The ways among which each arm of ours chooses."""
         image = self.shared.image
-        codec = accelir.codec("jpeg", process=self.process).tuned(profile.options(image))
-        predicted = profile.predict(image, codec)
-        arms = {"profile": (codec, predicted)}
+        own = profile.options(image)
+        arms = {"profile": [Way(codec, profile.predict(image, codec)) for codec in self._variants(own)]}
         if measured:
-            sensitivity = measure_sensitivity(codec, network, image)
-            arms["measured"] = (codec, Estimate(predicted.groups, predicted.curves, sensitivity))
+            arms["measured"] = [
+                Way(codec, replace(predicted, sensitivity=measure_sensitivity(codec, network, image)))
+                for codec, predicted in arms["profile"]
+            ]
         if not controls:
             return arms
         for options in self.job.plain:
-            name = f"plain-mse {json.dumps(options)}"
-            arms[name] = (
-                accelir.codec("jpeg", process=self.process, **options),
-                self._control(options, network),
-            )
+            arms[f"plain-mse {json.dumps(options)}"] = self._controls(options, network)
         # All that was tuned for the network but the sensitivities, and one level for all blocks, which is best for
         # squared error: lambda is tried on either side.
-        own = profile.options(image)
         for factor in LAMBDAS:
             options = {**own, "trust": 0.0, "rdo": factor * own["rdo"]}
-            name = f"own options, lambda x {factor:g}"
-            codec = accelir.codec("jpeg", process=self.process, **options)
-            arms[name] = (codec, self._control(options, network))
+            arms[f"own options, lambda x {factor:g}"] = self._controls(options, network)
         return arms
 
-    def _control(self, options: dict[str, Any], network: IRNetwork) -> Estimate:
-        key = json.dumps(options)
-        if key not in self._plain:
-            # Both processes quantise alike: which blocks get which level does not depend on it.
-            codec = accelir.codec("jpeg", **options)
-            self._plain[key] = control_estimate("uniform", codec, network, self.shared.image, None)
-        return self._plain[key]
+    def file(self, network: IRNetwork, ways: list[Way], budget: int, **guidance: Any) -> bytes:
+        """That of the best of some ways, as `accelir.encode` chooses; guided, if it is, when it has been chosen."""
+        image = self.shared.image
+
+        def written(way: Way, **more: Any) -> bytes:
+            return accelir.encode(image, network=network, budget=accelir.Bytes(budget), **way._asdict(), **more).data
+
+        files = {}
+        for place, way in enumerate(ways):
+            try:
+                files[place] = written(way)
+            except accelir.BudgetError:
+                # Whole chroma may not go into so little.
+                continue
+        best = next(iter(files))
+        if len(files) > 1:
+            codec, estimate = ways[max(files)]
+            costs = {
+                place: codec.weighted_error(image, codec.decode(data), estimate.sensitivity)
+                for place, data in files.items()
+            }
+            best = min(costs, key=lambda place: costs[place])
+        return written(ways[best], **guidance) if guidance else files[best]
+
+    def _variants(self, options: dict[str, Any]) -> Sequence[accelir.Codec]:
+        return self._codec().tuned(options).variants(self.shared.image)
+
+    def _controls(self, options: dict[str, Any], network: IRNetwork) -> list[Way]:
+        found = []
+        for codec in self._variants(options):
+            key = codec.options.model_dump_json()
+            if key not in self._plain:
+                self._plain[key] = control_estimate("uniform", codec, network, self.shared.image, None)
+            found.append(Way(codec, self._plain[key]))
+        return found
 
 
 def measure(
@@ -243,14 +288,13 @@ def measure(
         started = time.perf_counter()
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.score(network, shared.usual(quality))}
-        ways = {arm: {"codec": codec, "estimate": estimate} for arm, (codec, estimate) in arms.items()}
+        files = {arm: picture.file(network, ways, budget) for arm, ways in arms.items()}
         if guided is not None:
-            ways["guided"] = {**ways["profile"], "reference": shared.reference, "passes": guided}
-        for arm, way in ways.items():
-            encoded = accelir.encode(shared.image, network=network, budget=accelir.Bytes(budget), **way)
-            if len(encoded.data) > budget:
-                raise SystemExit(f"{arm} took {len(encoded.data)} bytes of {budget}")
-            sizes[arm], scores[arm] = len(encoded.data), shared.score(network, encoded.data)
+            files["guided"] = picture.file(network, arms["profile"], budget, reference=shared.reference, passes=guided)
+        for arm, data in files.items():
+            if len(data) > budget:
+                raise SystemExit(f"{arm} took {len(data)} bytes of {budget}")
+            sizes[arm], scores[arm] = len(data), shared.score(network, data)
         brackets = {}
         for name in peers:
             found = straddle(lambda setting, name=name: len(picture.peer(name, setting)), budget, 1, 100)
@@ -288,13 +332,23 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
     ]
     arms = list(rows[0]["psnr"])
     ours = [arm for arm in ("profile", "measured", "guided") if arm in arms]
-    peers = ["pillow", *rows[0]["peer_settings"]]
+    encoders = ["pillow", *rows[0]["peer_settings"]]
+    # Each with the chroma halved or whole, as is better for it on the picture.
+    peers = [name for name in encoders if not name.endswith(WHOLE)]
+
+    def theirs(row: dict[str, Any], metric: str, peer: str) -> float:
+        own = [row[metric][name] for name in (peer, peer + WHOLE) if name in row[metric]]
+        return float(max(own))
+
+    def over_peer(metric: str, arm: str, peer: str) -> dict[str, Any]:
+        return summarise([row[metric][arm] - theirs(row, metric, peer) for row in rows]).model_dump()
 
     def gain(metric: str, arm: str, over: str) -> dict[str, Any]:
         return summarise([row[metric][arm] - row[metric][over] for row in rows]).model_dump()
 
     def over_best(metric: str, arm: str) -> dict[str, Any]:
-        return summarise([row[metric][arm] - max(row[metric][peer] for peer in peers) for row in rows]).model_dump()
+        best = [max(row[metric][name] for name in encoders) for row in rows]
+        return summarise([row[metric][arm] - other for row, other in zip(rows, best, strict=True)]).model_dump()
 
     def best_of(kind: str) -> str:
         return max((arm for arm in arms if arm.startswith(kind)), key=lambda arm: mean(rows, "psnr", arm))
@@ -306,14 +360,14 @@ def overview(records: list[dict[str, Any]], task: str, network: str, set_name: s
         "quality": quality,
         "psnr": {arm: round(mean(rows, "psnr", arm), 4) for arm in arms},
         "ssim": {arm: round(mean(rows, "ssim", arm), 5) for arm in arms},
-        "gain_over_peers": {peer: gain("psnr", "profile", peer) for peer in peers},
-        "ssim_gain_over_peers": {peer: gain("ssim", "profile", peer) for peer in peers},
+        "gain_over_peers": {peer: over_peer("psnr", "profile", peer) for peer in peers},
+        "ssim_gain_over_peers": {peer: over_peer("ssim", "profile", peer) for peer in peers},
         "gain_over_best_peer": over_best("psnr", "profile"),
     }
     if "guided" in ours:
         return found | {
-            "guided_gain_over_peers": {peer: gain("psnr", "guided", peer) for peer in peers},
-            "guided_ssim_gain_over_peers": {peer: gain("ssim", "guided", peer) for peer in peers},
+            "guided_gain_over_peers": {peer: over_peer("psnr", "guided", peer) for peer in peers},
+            "guided_ssim_gain_over_peers": {peer: over_peer("ssim", "guided", peer) for peer in peers},
             "guided_gain_over_best_peer": over_best("psnr", "guided"),
         }
     plain, own = best_of("plain-mse"), best_of("own options")

@@ -448,3 +448,82 @@ def test_a_picture_of_one_colour_is_as_fine_as_it_can_be(colour, budget):
     image = np.full((300, 200, 3), colour, np.uint8)
     encoded = accelir.encode(image, network="edsr-x4-f8", budget=budget)
     assert np.abs(JpegCodec().decode(encoded.data).astype(int) - image).max() <= 2
+
+
+def across(data: bytes) -> int:
+    """How many luma samples a chroma sample is wide."""
+    return int(Image.open(io.BytesIO(data)).layer[0][1])
+
+
+@pytest.fixture(scope="module")
+def stripes() -> np.ndarray:
+    """Red and green of one luma by turns, which half chroma cannot tell apart."""
+    image = np.empty((64, 96, 3), np.uint8)
+    image[:, ::2], image[:, 1::2] = (200, 60, 100), (40, 142, 100)
+    return image
+
+
+def test_chroma_is_left_whole_where_that_will_cost_less(photo, stripes):
+    auto = {"codec": JpegCodec(subsampling="auto"), "network": "edsr-x4-f16"}
+    assert across(accelir.encode(stripes, budget=accelir.Bytes(6000), **auto).data) == 1
+    assert across(accelir.encode(photo, budget=accelir.LikeQuality(50), **auto).data) == 2
+    assert across(accelir.encode(photo, budget=accelir.LikeQuality(97), **auto).data) == 1
+
+
+@pytest.mark.parametrize("estimate", ["profile", "uniform"])
+def test_of_both_the_one_is_kept_whose_error_costs_less(photo, estimate):
+    budget, costs, files = accelir.LikeQuality(85), {}, {}
+    judge = JpegCodec(subsampling="444")
+    sensitivity = None
+    if estimate == "profile":
+        profile = accelir.profile_for("jpeg", "edsr-x4-f16")
+        judge = judge.tuned(profile.options(photo))
+        sensitivity = profile.predict(photo, judge).sensitivity
+    for subsampling in ("420", "444", "auto"):
+        codec = JpegCodec(subsampling=subsampling)
+        files[subsampling] = accelir.encode(
+            photo, network="edsr-x4-f16", codec=codec, budget=budget, estimate=estimate
+        ).data
+        costs[subsampling] = judge.weighted_error(photo, judge.decode(files[subsampling]), sensitivity)
+    assert files["auto"] in (files["420"], files["444"])
+    assert costs["420"] != costs["444"]
+    assert costs["auto"] == min(costs["420"], costs["444"])
+
+
+def test_what_only_half_chroma_goes_into_is_no_error(stripes):
+    least = {}
+    for subsampling in ("420", "444"):
+        with pytest.raises(accelir.BudgetError) as raised:
+            accelir.encode(
+                stripes, network="edsr-x4-f16", codec=JpegCodec(subsampling=subsampling), budget=accelir.Bytes(1)
+            )
+        least[subsampling] = int("".join(filter(str.isdigit, str(raised.value).split("smallest")[1].split("bytes")[0])))
+    assert least["420"] < least["444"]
+    auto = JpegCodec(subsampling="auto")
+    encoded = accelir.encode(stripes, network="edsr-x4-f16", codec=auto, budget=accelir.Bytes(least["420"]))
+    assert across(encoded.data) == 2
+    with pytest.raises(accelir.BudgetError):
+        accelir.encode(stripes, network="edsr-x4-f16", codec=auto, budget=accelir.Bytes(1))
+
+
+def test_gray_has_no_chroma_to_choose(photo):
+    gray = np.asarray(Image.fromarray(photo).convert("L"))
+    files = [
+        accelir.encode(gray, network="edsr-x4-f16", codec=JpegCodec(**options), budget=accelir.LikeQuality(75)).data
+        for options in ({}, {"subsampling": "auto"})
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_file_with_whole_chroma_can_be_guided(stripes):
+    reference = np.repeat(np.repeat(stripes, 4, axis=0), 4, axis=1)
+    budget, auto = accelir.Bytes(5000), JpegCodec(subsampling="auto")
+    asked = {"network": "edsr-x4-f8", "codec": auto, "budget": budget}
+    plain = accelir.encode(stripes, **asked)
+    guided = accelir.encode(stripes, reference=reference, passes=8, **asked)
+    assert across(plain.data) == across(guided.data) == 1
+    errors = [
+        ((accelir.restore(auto.decode(file.data), network="edsr-x4-f8").astype(float) - reference) ** 2).mean()
+        for file in (plain, guided)
+    ]
+    assert errors[1] <= errors[0]

@@ -226,6 +226,26 @@ class Codec(ABC):
         chosen = {name: getattr(self.options, name) for name in self.options.model_fields_set}
         return type(self)(**{**options, **chosen})
 
+    def variants(self, image: ImageArray) -> Sequence[Self]:
+        """The ways of storing this image among which `accelir.encode` takes the best, by `weighted_error` of the last.
+
+        By default there is one, the codec as it is.
+        """
+        return (self,)
+
+    def weighted_error(self, image: ImageArray, decoded: ImageArray, sensitivity: Sensitivity | None) -> float:
+        """What a file's error will cost after restoration, to second order, whichever variant wrote it.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+            decoded: The same as the file shows it.
+            sensitivity: As for `prepare`.
+
+        Raises:
+            CodecError: The codec has no variants to judge.
+        """
+        raise CodecError(f"Codec {self.name!r} does not say what an error costs.")
+
     @abstractmethod
     def block(self, image: ImageArray) -> int:
         """The side in pixels of the blocks whose levels may differ in this image."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -18,7 +18,7 @@ from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
-from accelir.errors import DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
+from accelir.errors import BudgetError, DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
 from accelir.guidance import PASSES, guide
 from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
 from accelir.metadata import Metadata, MetadataWarning
@@ -136,19 +136,62 @@ def encode(
     known = _find_profile(profiles[0], estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.options(array))
-    guess = _estimate(estimate, coder, nets, array, clean, known, profiles[1:])
-    prepared: Prepared = coder.prepare(array, sensitivity=guess.sensitivity)
-    if kept:
-        prepared = PreparedWithMetadata(coder, prepared, kept)
     chosen = registry.allocator(allocator)
 
-    def fit(wanted: Prepared) -> Encoded:
-        return fit_budget(coder, wanted, guess, chosen, limit)
+    def attempt(way: Codec) -> _Attempt:
+        guess = _estimate(estimate, way, nets, array, clean, known, profiles[1:])
+        prepared: Prepared = way.prepare(array, sensitivity=guess.sensitivity)
+        if kept:
+            prepared = PreparedWithMetadata(way, prepared, kept)
+        return _Attempt(way, guess, prepared, fit_budget(way, prepared, guess, chosen, limit))
 
-    encoded = fit(prepared)
+    # An estimate that was handed over is of one geometry.
+    ways = [coder] if isinstance(estimate, Estimate) else coder.variants(array)
+    best = _least_costly(_successes(attempt, ways), array)
     if not passes or clean is None:
-        return encoded
-    return guide(coder, array, prepared, encoded, fit, nets, clean, guess.sensitivity, passes=passes, progress=progress)
+        return best.encoded
+
+    def fit(wanted: Prepared) -> Encoded:
+        return fit_budget(best.codec, wanted, best.estimate, chosen, limit)
+
+    return guide(
+        best.codec, array, best.prepared, best.encoded, fit, nets, clean, best.estimate.sensitivity,
+        passes=passes, progress=progress,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A file within the budget, and how it came about."""
+
+    codec: Codec
+    estimate: Estimate
+    prepared: Prepared
+    encoded: Encoded
+
+
+def _successes(attempt: Callable[[Codec], _Attempt], ways: Sequence[Codec]) -> list[_Attempt]:
+    """Of the ways whose files can be so small, at least one; the first one's error where there is none."""
+    made, errors = [], []
+    for way in ways:
+        try:
+            made.append(attempt(way))
+        except BudgetError as error:
+            errors.append(error)
+    if not made:
+        raise errors[0]
+    return made
+
+
+def _least_costly(attempts: Sequence[_Attempt], image: ImageArray) -> _Attempt:
+    """The one whose error will cost least after restoration, as the last one's codec counts it."""
+    if len(attempts) == 1:
+        return attempts[0]
+    judge, sensitivity = attempts[-1].codec, attempts[-1].estimate.sensitivity
+    return min(
+        attempts,
+        key=lambda one: judge.weighted_error(image, one.codec.decode(one.encoded.data), sensitivity),
+    )
 
 
 def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> None:
