@@ -66,6 +66,11 @@ _PLAIN_JPEG: dict[str, tuple[dict[str, float | str], ...]] = {
         {"rdo": 0.1, "shape": 2.0},
         {"rdo": 0.2, "shape": 2.0},
         {"rdo": 0.1, "shape": 2.5},
+        {"rdo": 0.3, "shape": 2.0},
+        {"rdo": 0.3, "shape": 2.5},
+        {"rdo": 0.1, "table": "annex-k"},
+        {"rdo": 0.2, "table": "annex-k"},
+        {"rdo": 0.3, "table": "annex-k"},
     ),
     "deblur": (
         {"rdo": 0.01, "shape": 0.0},

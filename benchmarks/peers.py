@@ -54,6 +54,9 @@ SETS = ("Kodak24", "Set14", "BSD100")
 LAMBDAS = (0.25, 0.5, 1.0, 2.0)
 """Of the control that has the profile's options: how its lambda is to that of the profile."""
 
+SUBSAMPLING = {"sr": "auto", "denoise": "420", "deblur": "420"}
+"""Of our files: whole chroma is for networks that enlarge."""
+
 Peer = Callable[[ImageArray, int], bytes]
 
 
@@ -121,7 +124,9 @@ def main(
     process: Annotated[str, typer.Option(help="Of our files: smaller (as mozjpeg's), baseline or progressive.")] = (
         "smaller"
     ),
-    subsampling: Annotated[str, typer.Option(help="Of our files: auto (as the peers'), 420 or 444.")] = "auto",
+    subsampling: Annotated[
+        str | None, typer.Option(help="Of our files: auto, 420 or 444; by default auto for sr, 420 for the others.")
+    ] = None,
     shard: Annotated[str, typer.Option(help="i/n: every n-th photograph from the i-th on, from 0.")] = "0/1",
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/peers.json"),
 ) -> None:
@@ -139,7 +144,7 @@ def main(
         "measured": measured,
         **({"plain_mse": PLAIN_MSE} if guided is None else {"guided": guided}),
         "process": process,
-        "subsampling": subsampling,
+        "subsampling": {name: subsampling or SUBSAMPLING[name] for name in jobs},
         "peers": ["pillow", *chosen],
         "peer_versions": {name: importlib.metadata.version(name) for name in ("pyvips-binary", "pyjpegli")},
         "peer_scores": "at the budget, linear in log(bytes) between the settings just below and just above it",
@@ -149,7 +154,7 @@ def main(
     command = shown_command(
         "peers.py", output, task=task, set=set_names, networks=networks, images=images, peers=peers, measured=measured,
         guided=guided, process=process if process != "smaller" else None,
-        subsampling=subsampling if subsampling != "auto" else None,
+        subsampling=subsampling,
     )  # fmt: skip
     results, part, parts = of_shard(shard, output, settings, command)
     work = [
@@ -167,7 +172,7 @@ def main(
             key = {"task": name, "set": set_name, "image": path.name}
             missing = [net for net in members if not results.has(**key, network=net.name)]
             if missing:
-                picture = Picture(Measured(members[0], path, index, blur), job, process, subsampling)
+                picture = Picture(Measured(members[0], path, index, blur), job, process, settings["subsampling"][name])
                 for net in missing:
                     rows = measure(picture, net, chosen, measured, guided)
                     results.add(key | {"network": net.name, "qualities": rows})
