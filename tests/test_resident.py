@@ -167,7 +167,7 @@ def test_what_cannot_be_drawn_is_said():
         ResidentPairs(PHOTOGRAPHS, Deblur(), device="cpu", kernels=[np.full((51, 1), 1 / 51, np.float32)])
     with pytest.raises(InvalidInputError, match="three channels"):
         ResidentPairs([np.zeros((64, 64), np.uint8)], Denoise(25), device="cpu")
-    with pytest.raises(InvalidInputError, match="shares from 0 to 1"):
+    with pytest.raises(InvalidInputError, match="is a share"):
         ResidentPairs(PHOTOGRAPHS, Denoise(25), device="cpu", compressed=1.5)
 
 

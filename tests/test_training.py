@@ -20,7 +20,7 @@ from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs
 from accelir.training.growth import grow
 from accelir.training.muon import Optimiser, orthogonalised
 from accelir.training.recipe import Recipe, train
-from accelir.training.shake import KernelNaming, ShakePairs
+from accelir.training.shake import KernelNaming, ShakePairs, all_ways_round
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 
@@ -202,8 +202,22 @@ def test_unseen_trajectories_and_compression_join_when_the_training_opens(shake:
     assert 10 <= (after.labels < 0).sum() <= 45
 
 
+def test_a_kernel_goes_eight_ways_round() -> None:
+    kernel = np.arange(15, dtype=np.float32).reshape(3, 5)
+    ways = all_ways_round([kernel, kernel + 15])
+    assert len({way.tobytes() + bytes(way.shape) for way in ways}) == 16
+    assert {way.shape for way in ways} == {(3, 5), (5, 3)}
+    assert all(np.array_equal(np.sort(way.ravel()), np.sort(kernel.ravel())) for way in ways[:8])
+
+
+def test_trajectories_blur_as_large_a_share_as_is_asked_for(shake: ShakePairs) -> None:
+    for unseen in (0.0, 1.0):
+        pairs = ShakePairs(shake.references, shake.kernels, Deblur(), opening=0, unseen=unseen, compressed=0)
+        assert ((pairs.batch(np.random.default_rng(0), 40, 16, 0.5).labels < 0) == unseen).all()
+
+
 def test_kernels_beyond_the_margin_are_refused(shake: ShakePairs) -> None:
-    with pytest.raises(InvalidInputError, match="shares from 0 to 1"):
+    with pytest.raises(InvalidInputError, match="is a share"):
         ShakePairs(shake.references, shake.kernels, Deblur(), lights=2)
     with pytest.raises(InvalidInputError, match="49 pixels"):
         ShakePairs(shake.references, [kernel_of((0, 0), side=51)], Deblur())

@@ -21,7 +21,7 @@ from accelir.tasks import Deblur, Denoise, SuperResolution, Task, camera_shake_k
 from accelir.training.data import Batch
 from accelir.training.lossy import compressed_randomly
 from accelir.training.mixture import MIXTURE, NOISY_MIXTURE
-from accelir.training.shake import UNNAMED, UNSEEN, ShakePairs, lights_left
+from accelir.training.shake import UNNAMED, ShakePairs, lights_left, require_shares
 
 __all__ = ["ResidentPairs"]
 
@@ -90,13 +90,13 @@ class ResidentPairs:
         photographs: Sharp and clean, uint8 (H, W, 3) each.
         task: `SuperResolution`, `Denoise` or `Deblur`.
         device: Any torch device.
-        kernels: For deblurring: float32 (h, w), odd sides up to 49, each summing to 1. One blurred input in eight is
-            blurred by one of 512 random camera trajectories instead.
+        kernels: For deblurring: float32 (h, w), odd sides up to 49, each summing to 1.
         compressed: Share of the inputs that go through JPEG's loss, a quarter of which it leaves clean; None for 0.6
             in deblurring and else all.
         lights: For deblurring: share of the references that carry point lights at first; see
             `accelir.training.shake.ShakePairs`.
         opening: For deblurring: share of the training after which compressed inputs and trajectories join.
+        unseen: For deblurring: share of the inputs that one of 512 random camera trajectories blurs from there on.
 
     Raises:
         InvalidInputError: Another task, no photograph or a gray one, a share that is none, or for deblurring no kernel
@@ -113,6 +113,7 @@ class ResidentPairs:
         compressed: float | None = None,
         lights: float = 0.7,
         opening: float = 0.7,
+        unseen: float = 0.125,
     ) -> None:
         # A derived task may make its inputs in a way of its own.
         if type(task) not in (SuperResolution, Denoise, Deblur):
@@ -123,13 +124,10 @@ class ResidentPairs:
             raise InvalidInputError("Photographs to train on have three channels.")
         if compressed is None:
             compressed = 0.6 if isinstance(task, Deblur) else 1.0
-        if not all(0 <= share <= 1 for share in (lights, opening, compressed)):
-            raise InvalidInputError(
-                f"lights, opening and compressed are shares from 0 to 1; got {lights}, {opening} and {compressed}."
-            )
+        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen)
         self.task = task
         self.device = torch.device(device)
-        self.compressed, self.lights, self.opening = compressed, lights, opening
+        self.compressed, self.lights, self.opening, self.unseen = compressed, lights, opening, unseen
         self._mixture = NOISY_MIXTURE if isinstance(task, Denoise) else MIXTURE
         clean = [task.crop(photograph) for photograph in photographs]
         self._references = _Pictures(clean, device)
@@ -139,8 +137,8 @@ class ResidentPairs:
             self._inputs = _Pictures([task.degrade(picture, random) for picture in clean], device)
         self._named = len(kernels)
         if isinstance(task, Deblur):
-            unseen = _trajectories(tuple(task.extent)) if opening < 1 else []
-            self._kernels = _centred([*kernels, *unseen]).to(device)
+            trajectories = _trajectories(tuple(task.extent)) if opening < 1 and unseen else []
+            self._kernels = _centred([*kernels, *trajectories]).to(device)
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Draw a batch: as `accelir.training.data.Source.batch`, but uint8 tensors on the device.
@@ -180,8 +178,8 @@ class ResidentPairs:
             references = torch.where(share[:, None, None, None], _with_point_lights(references, random), references)
         labels = torch.randint(self._named, (count,), generator=random, device=self.device)
         if progress >= self.opening and len(self._kernels) > self._named:
-            unseen = torch.randint(self._named, len(self._kernels), (count,), generator=random, device=self.device)
-            labels = torch.where(self._share(UNSEEN, count, random), unseen, labels)
+            others = torch.randint(self._named, len(self._kernels), (count,), generator=random, device=self.device)
+            labels = torch.where(self._share(self.unseen, count, random), others, labels)
         spectra = torch.fft.rfft2(self._kernels[labels], s=(whole, whole))
         # The kernels' middle comes to the origin; what wraps around stays in the margin.
         shifts = torch.arange(whole, device=self.device) * (2 * torch.pi * MARGIN / whole)

@@ -23,7 +23,7 @@ from accelir.tasks import Deblur, camera_shake_kernel
 from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
-__all__ = ["UNNAMED", "UNSEEN", "KernelNaming", "ShakePairs", "lights_left"]
+__all__ = ["UNNAMED", "KernelNaming", "ShakePairs", "all_ways_round", "lights_left", "require_shares"]
 
 Array = npt.NDArray[np.uint8]
 
@@ -31,8 +31,23 @@ UNNAMED = -1
 """The name of a trajectory that is none of the kernels."""
 
 
-UNSEEN = 1 / 8
-"""Share of the inputs that a trajectory never seen before has blurred, once these are shown."""
+def require_shares(**shares: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        InvalidInputError: One is not from 0 to 1.
+    """
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise InvalidInputError(f"{name} is a share, from 0 to 1; got {share}.")
+
+
+def all_ways_round(kernels: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    """Kernels turned and mirrored: eight of each."""
+    return [
+        np.ascontiguousarray(np.rot90(form, turns)) for kernel in kernels for form in (kernel, kernel[:, ::-1])
+        for turns in range(4)
+    ]  # fmt: skip
 
 
 def lights_left(lights: float, opening: float, progress: float) -> float:
@@ -50,7 +65,7 @@ class ShakePairs:
     """A source of training batches for deblurring.
 
     Up to ``opening`` of the training, inputs are not compressed and most references carry point lights. From there on
-    the lights fall away, one input in eight is blurred by a trajectory never seen before, and a share of ``compressed``
+    the lights fall away, a share of ``unseen`` is blurred by a trajectory never seen before, and one of ``compressed``
     goes through ``compress``, which may leave some clean: `accelir.training.data.compress_randomly` leaves a quarter,
     so that 0.45 of all are compressed. A network that deblurs already goes on with ``lights=0``.
 
@@ -62,6 +77,8 @@ class ShakePairs:
         lights: Share of the references that carry point lights at first.
         opening: Share of the training after which compressed inputs and unseen trajectories join.
         compressed: Share of the inputs that go through ``compress`` from there on.
+        unseen: Share of the inputs that trajectories blur from there on: without them a network learns the kernels by
+            heart, and makes worse what another blur has made.
     """
 
     margin = 24
@@ -77,14 +94,12 @@ class ShakePairs:
         lights: float = 0.7,
         opening: float = 0.7,
         compressed: float = 0.6,
+        unseen: float = 0.125,
     ) -> None:
         largest = max(max(kernel.shape) for kernel in kernels)
         if largest > 2 * self.margin + 1:
             raise InvalidInputError(f"Blur kernels reach up to {2 * self.margin + 1} pixels a side; got {largest}.")
-        if not all(0 <= share <= 1 for share in (lights, opening, compressed)):
-            raise InvalidInputError(
-                f"lights, opening and compressed are shares from 0 to 1; got {lights}, {opening} and {compressed}."
-            )
+        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen)
         self.references = references
         self.kernels = list(kernels)
         self.task = task
@@ -92,6 +107,7 @@ class ShakePairs:
         self.lights = lights
         self.opening = opening
         self.compressed = compressed
+        self.unseen = unseen
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Inputs and references, and as labels the kernel of each input, -1 for a trajectory.
@@ -122,7 +138,7 @@ class ShakePairs:
                 reference = _with_point_lights(reference, rng)
             label = int(rng.integers(len(self.kernels)))
             kernel = self.kernels[label]
-            if opened and rng.random() < UNSEEN:
+            if opened and rng.random() < self.unseen:
                 label, kernel = UNNAMED, camera_shake_kernel(rng, self.task.extent)
             image = np.ascontiguousarray(self.task.degrade_with(reference, kernel, rng)[inner, inner])
             inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < self.compressed else image
