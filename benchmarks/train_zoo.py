@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import kernels
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
+from zoo_headers import write_header
 from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
@@ -35,6 +36,7 @@ from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
+from accelir.weights import WeightsRecord, pack_weights
 from accelir_plugins.span import SPAN
 
 SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6}
@@ -97,11 +99,13 @@ def main() -> None:
             job = replace(job, recipe=replace(job.recipe, steps=progress.steps or job.recipe.steps))
             if isinstance(module, SPAN):
                 module = module.fused()
-            save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, path)
+            record = WeightsRecord(network=name, task=job.family.task.name)
+            path.write_bytes(pack_weights(module.state_dict(), record, half=True))
             seconds = before + time.time() - clock
             spent.unlink(missing_ok=True)
             scored = scores(shipped(name, job), options.data) if (options.data / "bench").is_dir() else {}
             write_provenance(name, job, seconds, scored, options, commit=commit)
+            write_header(path)
         # The others may need these weights for the next network.
         team.wait()
 

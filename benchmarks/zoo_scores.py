@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from accelir.bench.measure import make_input
 from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, psnr_y
 from accelir.network import IRNetwork
-from accelir.tasks import Denoise, SuperResolution
+from accelir.tasks import Deblur, Denoise, SuperResolution
 
 __all__ = ["WEIGHTS", "scores"]
 
@@ -47,7 +48,8 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
     Returns:
         ``kodak24_psnr_rgb``: from clean inputs and through Pillow's JPEG at three qualities; ``untouched``: of the
         clean input, for super-resolution enlarged by Pillow's bicubic. ``set5_psnr_y``, for super-resolution:
-        from clean inputs, as many pixels as the scale left out at the border.
+        from clean inputs, as many pixels as the scale left out at the border. ``kodak24_unseen_psnr_rgb``, for
+        deblurring: from clean inputs that a random trajectory has blurred, which no network was trained on.
     """
     task = network.task
     qualities = (10, 20, 40) if isinstance(task, Denoise) else (50, 75, 90)
@@ -60,9 +62,20 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
         for quality in qualities:
             sums[f"q{quality}"] += psnr_rgb(network.restore(_through_jpeg(image, quality)), reference) / len(files)
     found: dict[str, object] = {"kodak24_psnr_rgb": {key: round(total, 3) for key, total in sums.items()}}
+    if isinstance(task, Deblur):
+        found["kodak24_unseen_psnr_rgb"] = {key: round(value, 3) for key, value in _unseen(network, files).items()}
     if isinstance(task, SuperResolution):
         found["set5_psnr_y"] = {key: round(value, 3) for key, value in _set5(network, data).items()}
     return found
+
+
+def _unseen(network: IRNetwork, files: Sequence[Path]) -> dict[str, float]:
+    restored, untouched = [], []
+    for index, path in enumerate(files):
+        image, reference = make_input(network.task, as_image_array(path), index)
+        restored.append(psnr_rgb(network.restore(image), reference))
+        untouched.append(psnr_rgb(image, reference))
+    return {"clean": float(np.mean(restored)), "untouched": float(np.mean(untouched))}
 
 
 def _set5(network: IRNetwork, data: Path) -> dict[str, float]:
