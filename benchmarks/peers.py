@@ -221,7 +221,7 @@ class Picture:
         self.job = job
         self.peer = functools.cache(lambda name, quality: PEERS[name](shared.image, quality))
         self._codec = functools.partial(accelir.codec, "jpeg", process=process, subsampling=subsampling)
-        self._plain: dict[str, Estimate] = {}
+        self._plain: dict[int, Estimate] = {}
 
     def ours(self, network: IRNetwork, profile: Profile, measured: bool, controls: bool) -> dict[str, list[Way]]:
         """The ways among which each arm of ours chooses."""
@@ -274,10 +274,11 @@ class Picture:
     def _controls(self, options: dict[str, Any], network: IRNetwork) -> list[Way]:
         found = []
         for codec in self._variants(options):
-            key = codec.options.model_dump_json()
-            if key not in self._plain:
-                self._plain[key] = control_estimate("uniform", codec, network, self.shared.image, None)
-            found.append(Way(codec, self._plain[key]))
+            # With one level for all blocks, curves only say where the search for a size begins.
+            block = codec.block(self.shared.image)
+            if block not in self._plain:
+                self._plain[block] = control_estimate("uniform", codec, network, self.shared.image, None)
+            found.append(Way(codec, self._plain[block]))
         return found
 
 

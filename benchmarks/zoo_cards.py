@@ -56,10 +56,10 @@ PUBLISHED = {
 }
 
 NOTES = {
-    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data, which the networks were trained on, nearly all of them upright
-only: they have learnt these kernels by heart. *Unseen* is Kodak24 blurred by random trajectories of a camera, the input
-and what is restored of it: **a network below its input makes such a picture worse**. Those that do are for measuring how
-a file can serve a network, and not for photographs of yours.
+    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data, which the networks were trained on, nearly all
+of them upright only: they have learnt these kernels by heart. *Unseen* is Kodak24 blurred by random trajectories of a
+camera, the input and what is restored of it: **a network below its input makes such a picture worse**. Those that do are
+for measuring how a file can serve a network, and not for photographs of yours.
 
 """
 }
@@ -93,10 +93,10 @@ named, up to eight networks were trained on it at a time.
 
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made
 it, one for each row here; where it says *by the clock*, the steps are those that went into the time, and its command
-names them. `python benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others for
-some of them. `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real files
-instead of this mixture and steps of its own; against camera shake it draws no point lights and does not ask for the
-kernel's name, without which a network that starts from nothing stays at its input.
+names them. `python benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others
+for some of them. `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real
+files instead of this mixture and steps of its own; against camera shake it draws no point lights and does not ask for
+the kernel's name, without which a network that starts from nothing stays at its input.
 
 | network | steps | batch x side | loss | optimiser | started from | minutes | data |
 |---|---|---|---|---|---|---|---|
