@@ -56,10 +56,10 @@ PUBLISHED = {
 }
 
 NOTES = {
-    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data, which the networks were trained on, nearly all
-of them upright only: they have learnt these kernels by heart. *Unseen* is Kodak24 blurred by random trajectories of a
-camera, the input and what is restored of it: **a network below its input makes such a picture worse**. Those that do are
-for measuring how a file can serve a network, and not for photographs of yours.
+    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data, which the networks were trained on, nearly
+all of them upright only: they have learnt these kernels by heart. *Unseen* is Kodak24 blurred by random trajectories of
+a camera, the input and what is restored of it: **a network below its input makes such a picture worse**. Those that do
+are for measuring how a file can serve a network, and not for photographs of yours.
 
 """
 }

@@ -68,7 +68,7 @@ def narrow_nafnet(wide: nn.Module, narrow: nn.Module, losses: Iterable[torch.Ten
             change = (weight * gradient).detach()
             for axis, dimension in enumerate(dimensions[name]):
                 if dimension is not None:
-                    each = change.movedim(axis, 0).flatten(1).sum(1)
+                    each = change.movedim(axis, 0).reshape(change.shape[axis], -1).sum(1)
                     matters[dimension.space] = matters[dimension.space] + dimension.gathered(each) ** 2
     with torch.no_grad():
         for name, target in narrow.named_parameters():
