@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -144,6 +145,9 @@ class TestEncode:
         result = run("encode", "--reference", clean, *names, "--like-quality", 75, "--passes", 6)
         assert result.exit_code == 0, result.output
         assert "following the reference" in result.stderr
+        gain = r"\+\d\.\d\d dB for"
+        told = rf"guided by clean\.png: {gain} edsr-x4-f8, {gain} edsr-x4-f16 in 6 passes"
+        assert re.search(told, result.stdout), result.stdout
         guided = clean.with_suffix(".jpg")
         with Image.open(guided) as opened:
             assert opened.size == (64, 48)
@@ -151,6 +155,42 @@ class TestEncode:
             reference=clean, network=names[1::2], budget=accelir.LikeQuality(75), passes=0, metadata="strip"
         )
         assert guided.read_bytes() != plain.data
+
+    @needs_profile
+    def test_guidance_that_finds_nothing_says_so(self, picture):
+        Image.new("RGB", (64, 64), "white").save(picture)
+        result = run("encode", "--reference", picture, "-n", "edsr-x4-f8", "--bytes", 2000, "--passes", 3)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"guided by small\.png: nothing better was found in (1 pass|3 passes)\n", result.stdout)
+
+    @needs_profile
+    def test_what_cannot_be_guided_is_one_line(self, picture):
+        clean = picture.with_name("clean.png")
+        with Image.open(picture) as opened:
+            opened.resize((256, 192)).save(clean)
+        asked = ["encode", "--reference", clean, "-n", "edsr-x4-f8", "--bpp", 2]
+        assert_one_line(run(*asked, "-c", "webp"), 1, "'webp'", "--passes 0")
+        assert_one_line(run(*asked, "--passes", 1), 1, "2 passes or more", "--passes 0")
+
+    @needs_profile
+    def test_each_network_may_have_a_profile(self, picture, tmp_path):
+        names = ["edsr-x4-f8", "edsr-x4-f16"]
+        paths = [accelir.profile_for("jpeg", name).save(tmp_path / f"{name}.safetensors") for name in names]
+        asked = ["encode", "-n", names[0], "-n", names[1], "--bytes", 2000]
+        result = run(*asked, picture, "--profile", paths[0], "--profile", paths[1])
+        assert result.exit_code == 0, result.output
+        written = picture.with_suffix(".jpg").read_bytes()
+        assert written == accelir.encode(picture, network=names, budget=accelir.Bytes(2000)).data
+        assert_one_line(run(*asked, picture, "--profile", paths[1], "--profile", paths[0]), 1, names[1])
+        assert_one_line(run(*asked, picture, *["--profile", paths[0]] * 3), 1, "2 networks", "got 3")
+        folder = tmp_path / "in"
+        folder.mkdir()
+        picture.rename(folder / picture.name)
+        result = run(*asked, folder, "-o", tmp_path / "out", *["--profile", paths[0], "--profile", paths[1]])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "out" / "small.jpg").read_bytes() == written
+        wrong = run(*asked, folder, "-o", tmp_path / "out", *["--profile", paths[0], "--profile", paths[0]])
+        assert_one_line(wrong, 1, names[0])
 
     def test_the_reference_is_named_for_passes_and_for_no_image(self, picture):
         assert run("encode", picture, "-n", "any", "--bytes", 1500, "--passes", 5).exit_code == 2

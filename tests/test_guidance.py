@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ def test_each_of_several_networks_gains(clean, small) -> None:
     plain = accelir.encode(small, network=names, budget=SIZE)
     guided = accelir.encode(small, network=names, budget=SIZE, reference=clean, passes=16)
     assert min(gain(guided.data, plain.data, name, clean) for name in names) > 0.05
+    assert guided.guidance is not None and plain.guidance is None
+    assert guided.guidance.networks == tuple(names)
+    assert guided.guidance.passes == 16
+    for place, name in enumerate(names):
+        for file, told in ((plain, guided.guidance.before), (guided, guided.guidance.after)):
+            restored = np.array(accelir.restore(file.data, network=name))
+            assert told[place] == pytest.approx(psnr_rgb(restored, clean), abs=1e-9)
+        assert guided.guidance.gains[place] == pytest.approx(gain(guided.data, plain.data, name, clean), abs=1e-9)
 
 
 def test_the_reference_alone_makes_the_image_and_guides(clean, small) -> None:
@@ -116,8 +125,8 @@ def test_the_reference_alone_makes_the_image_and_guides(clean, small) -> None:
 
 def test_without_passes_nothing_is_followed(clean, small) -> None:
     plain = accelir.encode(small, network="edsr-x4-f8", budget=SIZE).data
-    for passes in (0, 1):
-        assert accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean, passes=passes).data == plain
+    unguided = accelir.encode(small, network="edsr-x4-f8", budget=SIZE, reference=clean, passes=0)
+    assert unguided.data == plain and unguided.guidance is None
     control = {"network": "edsr-x4-f8", "budget": SIZE, "estimate": "plain-mse"}
     assert accelir.encode(small, reference=clean, **control).data == accelir.encode(small, **control).data, (
         "a control knows nothing of the reference"
@@ -170,7 +179,23 @@ def test_a_network_that_nothing_helps_gets_the_plain_file(small) -> None:
     estimate = accelir.profile_for("jpeg", "edsr-x4-f8").predict(small, accelir.codec("jpeg"))
     call = {"network": Constant(), "budget": SIZE, "estimate": estimate}
     plain = accelir.encode(small, **call)
-    assert accelir.encode(small, reference=255 - small, passes=4, **call).data == plain.data
+    guided = accelir.encode(small, reference=255 - small, passes=4, **call)
+    assert guided.data == plain.data
+    assert guided.guidance is not None and guided.guidance.gains == (0.0,)
+    assert guided.guidance.before == guided.guidance.after
+
+
+def test_what_is_restored_without_error_has_nothing_to_gain(small) -> None:
+    class Black(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0 * x
+
+    estimate = accelir.profile_for("jpeg", "edsr-x4-f8").predict(small, accelir.codec("jpeg"))
+    guided = accelir.encode(
+        small, reference=np.zeros_like(small), passes=9, network=Black(), budget=SIZE, estimate=estimate
+    ).guidance
+    assert guided is not None
+    assert (guided.before, guided.after, guided.gains, guided.passes) == ((np.inf,), (np.inf,), (0.0,), 1)
 
 
 class TestWhereItCannot:
@@ -201,6 +226,39 @@ class TestWhereItCannot:
     def test_passes_without_a_reference(self, small) -> None:
         with pytest.raises(accelir.InvalidInputError, match="reference="):
             accelir.encode(small, network="edsr-x4-f8", budget=SIZE, passes=10)
+
+    @pytest.mark.parametrize(
+        ("network", "codec", "error"),
+        [("edsr-x4-f8", "webp", accelir.CodecError), ("edsr-x4-f16", "jpeg", accelir.NotDifferentiableError)],
+    )
+    def test_it_is_said_before_any_file_is_written(self, network, codec, error, clean, small, monkeypatch) -> None:
+        def fit(*arguments: object) -> None:
+            raise AssertionError("a file was written for nothing")
+
+        net = accelir.network(network)
+        net.differentiable = codec != "jpeg"
+        monkeypatch.setattr("accelir.pipeline.fit_budget", fit)
+        with pytest.raises(error, match=f"{network if codec == 'jpeg' else codec}.*passes=0"):
+            accelir.encode(small, network=net, codec=codec, budget=SIZE, reference=clean)
+
+    @pytest.mark.parametrize(
+        ("names", "told", "least"),
+        [
+            (["edsr-x4-f8"], True, 2),
+            (["edsr-x4-f8", "edsr-x4-f16"], True, 4),
+            (["edsr-x4-f8"], False, 7),
+            (["edsr-x4-f8", "edsr-x4-f16"], False, 14),
+        ],
+    )
+    def test_too_few_passes_to_do_anything(self, names, told, least, clean, small) -> None:
+        estimate = accelir.profile_for("jpeg", names[0]).predict(small, accelir.codec("jpeg"))
+        if not told:
+            estimate = replace(estimate, sensitivity=None)
+        call = {"network": names, "budget": SIZE, "reference": clean, "estimate": estimate}
+        with pytest.raises(accelir.InvalidInputError, match=f"with {least} passes or more; got {least - 1}"):
+            accelir.encode(small, passes=least - 1, **call)
+        guidance = accelir.encode(small, passes=least, **call).guidance
+        assert guidance is not None and guidance.passes == least
 
     @pytest.mark.parametrize("hidden", ["project", "moved"])
     def test_a_codec_that_moves_no_coefficients(self, hidden, clean, small, monkeypatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
-from accelir.image import as_image_array, write_atomically
+from accelir.image import FramesWarning, as_image_array, with_metadata, write_atomically
 from accelir.threads import LIMIT, allowed, processors
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), axis=2).astype(np.uint8)
@@ -93,7 +93,7 @@ def test_modes_become_gray_or_rgb_or_are_refused() -> None:
         as_image_array(half)
     assert as_image_array(picture.convert("LA").convert("La")).shape == GRADIENT.shape[:2]
     for mode in ("I", "F", "I;16"):
-        with pytest.raises(InvalidInputError, match="8 bits"):
+        with pytest.raises(InvalidInputError, match=f"mode '{mode}' have more than 8 bits .* 257 .* 255 "):
             as_image_array(picture.convert("L").convert("I").convert(mode))
     with pytest.raises(InvalidInputError, match="LAB"):
         as_image_array(Image.new("LAB", (8, 8)))
@@ -126,6 +126,58 @@ def test_arrays_of_other_types_are_refused(dtype) -> None:
 def test_arrays_of_other_shapes_are_refused(shape) -> None:
     with pytest.raises(InvalidInputError, match="at least one pixel"):
         as_image_array(np.zeros(shape, np.uint8))
+
+
+def test_an_array_that_is_no_image_is_told_how_to_become_one() -> None:
+    with_alpha = np.dstack([GRADIENT, np.full(GRADIENT.shape[:2], 255, np.uint8)])
+    with pytest.raises(InvalidInputError, match=r"alpha.*image\[:, :, :3\]"):
+        as_image_array(with_alpha)
+    with pytest.raises(InvalidInputError, match=r"Gray.*image\[:, :, 0\]"):
+        as_image_array(GRADIENT[:, :, :1])
+    with pytest.raises(InvalidInputError, match=r"0 to 1.*np\.rint\(255 \* image\)"):
+        as_image_array(GRADIENT.astype(np.float32) / 255)
+    with pytest.raises(InvalidInputError, match=r"16 bits.*np\.rint\(image / 257\)"):
+        as_image_array(GRADIENT.astype(np.uint16) * 257)
+
+
+FRAMES = [Image.fromarray(np.roll(GRADIENT, 9 * number, axis=0)) for number in range(3)]
+
+
+def of_frames(kind: str, frames: list[Image.Image]) -> bytes:
+    stream = io.BytesIO()
+    frames[0].save(stream, kind, save_all=True, append_images=frames[1:])
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
+def test_of_several_frames_the_first_is_taken_and_that_is_said(kind, tmp_path) -> None:
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "several"
+    path.write_bytes(of_frames(kind, FRAMES))
+    first = as_image_array(of_frames(kind, FRAMES[:1]))
+    with pytest.warns(FramesWarning, match="several has several frames or pages; only the first is taken"):
+        found = as_image_array(path)
+    assert np.abs(found.astype(int) - first).mean() < 4 < np.abs(np.roll(first, 9, axis=0).astype(int) - first).mean()
+    with Image.open(path) as opened:
+        with pytest.warns(FramesWarning, match="The picture has several"):
+            as_image_array(opened)
+        opened.seek(1)
+        assert as_image_array(opened).shape == GRADIENT.shape, "a frame that somebody has chosen"
+    with pytest.warns(FramesWarning, match="several has several"):
+        with_metadata(GRADIENT, path.read_bytes(), path)
+
+
+def test_a_preview_or_a_layer_is_no_frame() -> None:
+    assert as_image_array(of_frames("MPO", FRAMES)).shape == GRADIENT.shape
+
+
+def test_of_an_animation_cut_short_the_first_frame_is_there(tmp_path) -> None:
+    data = of_frames("GIF", FRAMES)
+    assert as_image_array(data[: len(data) * 2 // 5]).shape == GRADIENT.shape
+    (tmp_path / "closed.gif").write_bytes(data)
+    with Image.open(tmp_path / "closed.gif") as opened:
+        opened.load()
+    assert as_image_array(opened).shape == GRADIENT.shape
 
 
 def test_files_of_floats_and_of_16_bits_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -122,6 +123,20 @@ def test_an_impossible_budget_says_what_is_possible(noisy) -> None:
     smallest = caught.value.smallest
     encoded = accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(smallest))
     assert len(encoded.data) <= smallest
+    with pytest.raises(accelir.BudgetError, match=r"A budget of 1 byte is impossible"):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(1))
+
+
+@pytest.mark.parametrize("shape", [(320, 400), (47, 33), (9, 8)])
+def test_a_budget_in_bits_per_pixel_is_refused_in_bits_per_pixel(shape, noisy) -> None:
+    call = {"image": np.ascontiguousarray(noisy[: shape[0], : shape[1]]), "network": "dncnn-s25-f8"}
+    with pytest.raises(accelir.BudgetError, match=r"A budget of 0\.001 bits per pixel \(\d+ bytes?\) is") as caught:
+        accelir.encode(budget=accelir.BitsPerPixel(0.001), **call)
+    found = re.search(r"takes (\d+) bytes \(([\d.]+) bits per pixel\)", str(caught.value))
+    assert found is not None and int(found[1]) == caught.value.smallest
+    bits = float(found[2])
+    assert bits == pytest.approx(8 * caught.value.smallest / np.prod(shape), rel=2e-3)
+    assert len(accelir.encode(budget=accelir.BitsPerPixel(bits), **call).data) <= caught.value.smallest * 1.01
 
 
 def test_a_network_without_a_profile_borrows_its_relatives_or_says_how_to_make_one(noisy) -> None:
@@ -232,8 +247,15 @@ def test_bytes_are_the_same_in_another_process_with_another_hash_seed(tmp_path, 
 
 
 def test_bad_arguments_get_errors_from_our_tree(noisy) -> None:
-    with pytest.raises(accelir.InvalidInputError, match="budget"):
+    with pytest.raises(accelir.InvalidInputError, match=r"budget.*say Bytes\(5000\)"):
         accelir.encode(noisy, network="dncnn-s25-f8", budget=5000)  # type: ignore[arg-type]
+    with pytest.raises(accelir.InvalidInputError, match=r"got 0\.8\.$"):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=0.8)  # type: ignore[arg-type]
+    for several in ({"dncnn-s25-f8"}, (name for name in ("dncnn-s25-f8",)), {"dncnn-s25-f8": 1}.keys()):
+        with pytest.raises(accelir.InvalidInputError, match="a list"):
+            accelir.encode(noisy, network=several, budget=accelir.Bytes(5000))  # type: ignore[arg-type]
+    with pytest.raises(accelir.InvalidInputError, match="A profile is a Profile or the path of one; got int"):
+        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.Bytes(5000), profile=5)  # type: ignore[arg-type]
     with pytest.raises(accelir.InvalidInputError, match="uint8"):
         accelir.encode(noisy.astype(float), network="dncnn-s25-f8", budget=accelir.Bytes(5000))
     with pytest.raises(accelir.UnknownNameError, match="dncnn-s25-f8"):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from accelir.allocation.allocator import Allocator
     from accelir.allocation.budget import BitsPerPixel, Budget, Bytes, LikeQuality
     from accelir.batch import BatchResult, encode_many
-    from accelir.codec import Codec, CodecOptions, Encoded, Prepared
+    from accelir.codec import Codec, CodecOptions, Encoded, Guidance, Prepared
     from accelir.cost import Cost
     from accelir.errors import (
         AccelIRError,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from accelir.metadata import Metadata
     from accelir.network import IRNetwork, TorchNetwork
-    from accelir.pipeline import MetadataWarning, ProfileWarning, encode, profile_for, restore
+    from accelir.pipeline import FramesWarning, MetadataWarning, ProfileWarning, encode, profile_for, restore
     from accelir.profiling.estimate import Curves, Estimate
     from accelir.profiling.profile import Profile
     from accelir.profiling.profiler import Profiler
@@ -93,6 +93,8 @@ __all__ = [
     "Estimate",
     "ExportError",
     "Exported",
+    "FramesWarning",
+    "Guidance",
     "IRNetwork",
     "InvalidInputError",
     "LikeQuality",
@@ -152,7 +154,7 @@ _NAMES_OF_MODULES = {
     "allocation.allocator": "Allocator",
     "allocation.budget": "BitsPerPixel Budget Bytes LikeQuality",
     "batch": "BatchResult encode_many",
-    "codec": "Codec CodecOptions Encoded Prepared",
+    "codec": "Codec CodecOptions Encoded Guidance Prepared",
     "cost": "Cost",
     "errors": "AccelIRError BudgetError CodecError DecodeError DuplicateNameError ExportError InvalidInputError "
     "MissingDependencyError NotDifferentiableError PluginError ProfileFormatError ProfileMismatchError "
@@ -161,7 +163,7 @@ _NAMES_OF_MODULES = {
     "hookspecs": "AllocatorSpec CodecSpec NetworkFileSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
     "network": "IRNetwork TorchNetwork",
     "metadata": "Metadata",
-    "pipeline": "MetadataWarning ProfileWarning encode profile_for restore",
+    "pipeline": "FramesWarning MetadataWarning ProfileWarning encode profile_for restore",
     "profiling.estimate": "Curves Estimate",
     "profiling.profile": "Profile",
     "profiling.profiler": "Profiler",

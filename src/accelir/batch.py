@@ -21,7 +21,7 @@ from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.image import PICTURE_ENDINGS, pictures_in
 from accelir.network import IRNetwork
-from accelir.pipeline import ProfileWarning, check_request, encode, networks_of, profile_for
+from accelir.pipeline import ProfileWarning, check_request, encode, networks_of, profile_for, profile_of_each
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.threads import LIMIT, processors
@@ -53,7 +53,7 @@ def encode_many(
     network: str | IRNetwork | Sequence[str | IRNetwork],
     codec: str | Codec = "jpeg",
     budget: Budget,
-    profile: Profile | str | Path | None = None,
+    profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None = None,
     estimate: str = "profile",
     allocator: str | Allocator = "lagrangian",
     metadata: Literal["keep", "strip"] = "keep",
@@ -72,7 +72,7 @@ def encode_many(
         network: As for `encode`, and so are ``codec``, ``profile``, ``allocator`` and ``metadata``.
         codec: A name or an instance.
         budget: Of each file.
-        profile: A Profile, the path of one, or None.
+        profile: A Profile, the path of one, a list of one for each network, or None.
         estimate: As for `encode`, but no Estimate and no ``"oracle"``, which belong to one picture.
         allocator: A name or an instance.
         metadata: Whether it is kept.
@@ -84,8 +84,8 @@ def encode_many(
         One result for each picture, in the order of ``sources``; of a folder, by path.
 
     Raises:
-        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be; or no
-            worker can start.
+        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be; another
+            number of profiles than of networks; or no worker can start.
         UnknownNameError: No codec, network or allocator of that name.
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
@@ -97,12 +97,11 @@ def encode_many(
     check_request(estimate, budget, metadata)
     if isinstance(estimate, Estimate) or estimate == "oracle":
         raise InvalidInputError("An Estimate, and the oracle, belong to one picture; encode it by itself.")
-    if isinstance(profile, str | Path):
-        profile = Profile.load(profile)
-    if isinstance(profile, Profile):
-        profile.check(coder, nets[0])
-    if estimate == "profile":
-        for net in nets[0 if profile is None else 1 :]:
+    profiles = [Profile.load(one) if isinstance(one, str | Path) else one for one in profile_of_each(profile, nets)]
+    for net, own in zip(nets, profiles, strict=True):
+        if own is not None:
+            own.check(coder, net)
+        elif estimate == "profile":
             profile_for(coder, net)
     if workers is not None and workers < 1:
         raise InvalidInputError(f"There is at least 1 worker; got {workers!r}.")
@@ -112,7 +111,7 @@ def encode_many(
         "network": network,
         "codec": codec,
         "budget": budget,
-        "profile": profile,
+        "profile": profiles,
         "estimate": estimate,
         "allocator": allocator,
         "metadata": metadata,

@@ -18,7 +18,7 @@ from accelir.terminal import comparison_table, complain, natural, plain_errors, 
 # Everything else is imported inside the commands: `accelir --help` must not wait for torch.
 if TYPE_CHECKING:
     from accelir.allocation.budget import Budget
-    from accelir.codec import Codec
+    from accelir.codec import Codec, Guidance
     from accelir.network import IRNetwork
 
 __all__ = ["app", "main"]
@@ -100,7 +100,12 @@ def encode(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; for a folder, the folder to write to.")
     ] = None,
-    profile: Annotated[Path | None, typer.Option("--profile", help="A profile made by `accelir profile`.")] = None,
+    profile: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--profile", help="A profile made by `accelir profile`; repeated, one for each --network in turn."
+        ),
+    ] = None,
     estimate: Annotated[
         str,
         typer.Option("--estimate", help=f"One of {', '.join(ESTIMATES)}; the last takes --reference."),
@@ -110,7 +115,9 @@ def encode(
     ] = None,
     passes: Annotated[
         int | None,
-        typer.Option("--passes", min=0, help="Forward and backward passes that they may take, all told."),
+        typer.Option(
+            "--passes", min=0, help="Forward and backward passes that they may take, all told; by default 40 of each."
+        ),
     ] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out the colour profile, EXIF and XMP.")] = False,
     workers: Annotated[
@@ -142,7 +149,7 @@ def encode(
             "network": _networks(network, task),
             "codec": coder,
             "budget": budget,
-            "profile": profile,
+            "profile": profile[0] if profile and len(profile) == 1 else profile or None,
             "estimate": estimate,
             "metadata": "strip" if strip else "keep",
         }
@@ -164,6 +171,8 @@ def encode(
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"
         typer.echo(f"{target}: {len(encoded.data):,} bytes, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}")
+        if encoded.guidance is not None and reference is not None:
+            typer.echo(f"guided by {reference.name}: {_gained(encoded.guidance)}")
 
 
 @app.command()
@@ -326,6 +335,13 @@ def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked
     typer.echo(f"{output}: {len(results) - len(failed)} of {len(results)} pictures, {total:,} bytes")
     if failed:
         raise typer.Exit(1)
+
+
+def _gained(guidance: Guidance) -> str:
+    """What following the original brought, in words."""
+    gains = [f"{gain:+.2f} dB for {name}" for name, gain in zip(guidance.networks, guidance.gains, strict=True)]
+    found = ", ".join(gains) if any(guidance.gains) else "nothing better was found"
+    return f"{found} in {guidance.passes} {'pass' if guidance.passes == 1 else 'passes'}"
 
 
 def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:

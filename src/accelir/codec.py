@@ -21,6 +21,7 @@ __all__ = [
     "Codec",
     "CodecOptions",
     "Encoded",
+    "Guidance",
     "LevelMap",
     "Prepared",
     "PreparedWithMetadata",
@@ -29,6 +30,28 @@ __all__ = [
 
 LevelMap = npt.NDArray[np.int32]
 Sensitivity = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What following a clean original has brought, as the networks that guided restore it.
+
+    Attributes:
+        networks: Their names, in the caller's order.
+        passes: Forward and backward passes that they took, all together; two forward passes of each count as one.
+        before: Of each, the PSNR in dB of what it restores of the file made without guidance: all samples, 0..255.
+        after: The same of this file.
+    """
+
+    networks: tuple[str, ...]
+    passes: int
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """What each network gained, in dB, 0 or more; all 0 where no better file was found."""
+        return tuple(now - then if now > then else 0.0 for then, now in zip(self.before, self.after, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +70,7 @@ class Encoded:
         media_type: For example ``"image/jpeg"``.
         coefficient_error: float32 (rows, cols, K): the coefficients that the decoder will find less those that were
             wanted, as `Codec.project` counts them. Only of what `Prepared.moved` wrote, else None.
+        guidance: What the reference brought; None where none has guided.
     """
 
     data: bytes
@@ -59,6 +83,7 @@ class Encoded:
     block_bits_kind: Literal["exact", "estimated"]
     media_type: str = "application/octet-stream"
     coefficient_error: npt.NDArray[np.float32] | None = None
+    guidance: Guidance | None = None
 
     @property
     def bits_per_pixel(self) -> float:

@@ -70,15 +70,32 @@ class BudgetError(AccelIRError, ValueError):
         metadata: How many of these are colour profile, EXIF and XMP.
     """
 
-    def __init__(self, asked: int, smallest: int, codec: str, metadata: int = 0) -> None:
+    def __init__(
+        self, asked: int, smallest: int, codec: str, metadata: int = 0, *, budget: str = "", least: str = ""
+    ) -> None:
+        """Say what was asked and what is possible.
+
+        Args:
+            asked: The budget, in bytes.
+            smallest: The smallest file possible, in bytes.
+            codec: Its name.
+            metadata: How many of the smallest file's bytes are metadata.
+            budget: The budget as the caller said it, where that was not in bytes.
+            least: The smallest file in the unit of that.
+        """
+        wanted = f"{budget} ({_in_bytes(asked)})" if budget else _in_bytes(asked)
+        needed = f"{_in_bytes(smallest)} ({least})" if least else _in_bytes(smallest)
         advice = f", {metadata} of them metadata, which metadata='strip' (--strip) leaves out" if metadata else ""
         super().__init__(
-            f"A budget of {asked} bytes is impossible: the smallest {codec} file of this image takes {smallest} bytes"
-            f"{advice}."
+            f"A budget of {wanted} is impossible: the smallest {codec} file of this image takes {needed}{advice}."
         )
         self.asked = asked
         self.smallest = smallest
         self.metadata = metadata
+
+
+def _in_bytes(count: int) -> str:
+    return f"{count} byte" if count == 1 else f"{count} bytes"
 
 
 class ProfileNotFoundError(AccelIRError, LookupError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from accelir.codec import Codec, Encoded, Prepared, Sensitivity
-from accelir.errors import BudgetError, CodecError
+from accelir.codec import Codec, Encoded, Guidance, Prepared, Sensitivity
+from accelir.errors import BudgetError, CodecError, InvalidInputError, NotDifferentiableError
 from accelir.image import ImageArray, in_colour
 from accelir.metrics import LUMA
 from accelir.network import IRNetwork
@@ -20,7 +21,7 @@ from accelir.tiles import Span
 if TYPE_CHECKING:
     from accelir.profiling.profiler import Progress
 
-__all__ = ["PASSES", "guide", "restored_error"]
+__all__ = ["PASSES", "guide", "require_guidable", "require_passes", "restored_error"]
 
 PASSES = 40
 """Forward and backward passes of the network that a reference is followed for, unless the caller says otherwise."""
@@ -37,6 +38,61 @@ taken again, this part of it."""
 
 LEAST_CURVATURE = 0.5
 """Sensitivities below this part of their mean are not trusted to divide by."""
+
+
+def require_guidable(codec: Codec, image: ImageArray, networks: Sequence[IRNetwork]) -> None:
+    """Make sure that a reference can guide, before the work that would then be in vain.
+
+    Args:
+        codec: That is to write.
+        image: uint8 (H, W, 3) or (H, W).
+        networks: That will restore it.
+
+    Raises:
+        NotDifferentiableError: A network has no gradients.
+        CodecError: The codec cannot be guided.
+    """
+    for network in networks:
+        if not network.differentiable:
+            raise NotDifferentiableError(
+                f"Network {network.name!r} cannot be differentiated, so that no reference can guide; encode with "
+                "passes=0 (--passes 0)."
+            )
+    probe = np.zeros((8, 8, *image.shape[2:]), np.uint8)
+    if codec.project(probe.astype(np.float32)) is None or type(codec.prepare(probe)).moved is Prepared.moved:
+        raise _unguidable(codec)
+
+
+def require_passes(passes: int, networks: Sequence[IRNetwork], sensitivity: Sensitivity | None) -> None:
+    """Make sure that so many passes can do anything.
+
+    Args:
+        passes: Forward and backward passes of all networks together.
+        networks: That guide.
+        sensitivity: None where it is still to be measured.
+
+    Raises:
+        InvalidInputError: There are too few.
+    """
+    least = _least_passes(networks, sensitivity)
+    if passes < least:
+        what = f"{len(networks)} networks" if len(networks) > 1 else f"network {networks[0].name!r}"
+        measuring = ", whose sensitivity is to be measured," if sensitivity is None else ""
+        raise InvalidInputError(
+            f"A reference guides {what}{measuring} with {least} passes or more; got {passes}. To go without guidance, "
+            "say passes=0 (--passes 0)."
+        )
+
+
+def _least_passes(networks: Sequence[IRNetwork], sensitivity: Sensitivity | None) -> int:
+    # Of each network one that is followed, one for holding the result against the start.
+    return (2 if sensitivity is not None else 2 + PROBES) * len(networks)
+
+
+def _unguidable(codec: Codec) -> CodecError:
+    return CodecError(
+        f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0 (--passes 0)."
+    )
 
 
 def guide(
@@ -79,28 +135,31 @@ def guide(
         networks: That will restore it, all of one task.
         reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale).
         sensitivity: float32 (rows, cols, K): the networks' mean; None to measure it, which takes a few of the passes.
-        passes: Forward and backward passes, at most; those of all networks together. Less than two for each network,
-            and five more where the sensitivity is to be measured, do nothing.
+        passes: Forward and backward passes, at most; those of all networks together, as many as `require_passes` wants.
         progress: Told (done, total, what).
 
     Returns:
-        ``start`` or a better file that fits.
+        ``start`` or a better file that fits, with its `Encoded.guidance`.
 
     Raises:
         NotDifferentiableError: A network has no gradients.
         CodecError: The codec cannot be guided.
     """
-    # One is for holding the result against the start.
-    steps = (passes - (PROBES * len(networks) if sensitivity is None else 0)) // len(networks) - 1
-    if steps < 1:
-        return start
+    least_passes = _least_passes(networks, sensitivity)
+    steps = 1 + (passes - least_passes) // len(networks)
+    taken = least_passes - len(networks)
     if sensitivity is None:
         sensitivity = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
-    if sensitivity is None or codec.project(np.zeros_like(image, dtype=np.float32)[:1, :1]) is None:
-        raise CodecError(f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0.")
+    if sensitivity is None:
+        raise _unguidable(codec)
     usual = [_squared_error(network, codec, start, reference) for network in networks]
+
+    def told(encoded: Encoded, errors: Sequence[float]) -> Encoded:
+        before, after = (tuple(_psnr(error, reference.size) for error in each) for each in (usual, errors))
+        return replace(encoded, guidance=Guidance(tuple(net.name for net in networks), taken, before, after))
+
     if not all(usual):
-        return start
+        return told(start, usual)
     curvature = 2 * np.maximum(sensitivity, np.float32(LEAST_CURVATURE) * sensitivity.mean() + np.float32(1e-12))
     # Sensitivities count the error in R, G and B, which in gray are one.
     curvature /= np.float32(1 if image.ndim == 3 else 3)
@@ -116,6 +175,7 @@ def guide(
         except BudgetError:
             break
         pixels = codec.decode(encoded.data)
+        taken += len(networks)
         errors, gradients = zip(*(restored_error(network, pixels, reference) for network in networks), strict=True)
         change = max(float(np.log(max(error, 1e-9) / before)) for error, before in zip(errors, usual, strict=True))
         if step and change > FAR_WORSE:
@@ -136,9 +196,10 @@ def guide(
     if progress is not None:
         progress(steps, steps, "following the reference")
     if best is start:
-        return start
+        return told(start, usual)
     checked = [_squared_error(network, codec, best, reference) for network in networks]
-    return best if all(now <= before for now, before in zip(checked, usual, strict=True)) else start
+    better = all(now <= before for now, before in zip(checked, usual, strict=True))
+    return told(best, checked) if better else told(start, usual)
 
 
 def restored_error(
@@ -187,3 +248,7 @@ def restored_error(
 def _squared_error(network: IRNetwork, codec: Codec, encoded: Encoded, reference: ImageArray) -> float:
     restored = network.restore(codec.decode(encoded.data))
     return float(((restored.astype(np.float64) - reference) ** 2).sum())
+
+
+def _psnr(squared_error: float, samples: int) -> float:
+    return float(10 * np.log10(255**2 * samples / squared_error)) if squared_error else float("inf")

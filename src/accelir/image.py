@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "FramesWarning",
     "ImageArray",
     "ImageLike",
     "as_image_array",
@@ -45,9 +47,15 @@ PICTURE_ENDINGS = {
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
 
+_OF_ONE_PICTURE = {"MPO", "PSD"}
+"""Pillow's names of formats whose other frames are previews, depths or layers of the first."""
 
 # Bytes of a file that tell its format.
 _BEGINNING = 64
+
+
+class FramesWarning(UserWarning):
+    """A picture has several frames or pages, and only the first is taken."""
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
@@ -66,7 +74,8 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
 
     Paths, bytes and PIL images keep gray ("L", "1") as gray and everything else that is opaque becomes RGB; the EXIF
     orientation is applied. Pixels keep their colour space: an RGB profile stays true of them. CMYK becomes RGB as
-    Pillow converts it, without its profile.
+    Pillow converts it, without its profile. Of several frames or pages the first is taken, with a `FramesWarning`; of a
+    PIL image that was moved to another one, that.
 
     Args:
         source: A path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or (H, W).
@@ -75,7 +84,8 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         uint8 (H, W, 3) or (H, W), C-contiguous; and the metadata, empty for an array.
 
     Raises:
-        InvalidInputError: The array has another shape or dtype, or the picture has transparency or 16-bit samples.
+        InvalidInputError: The array has another shape or dtype, or the picture has transparency or more than 8 bits a
+            sample; says how to make 8 of them.
         DecodeError: The bytes are not a picture that Pillow, or pillow-heif for HEIC, opens.
     """
     if isinstance(source, np.ndarray):
@@ -104,9 +114,20 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         raise InvalidInputError(
             f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
         )
+    _warn_of_frames(picture, source)
     picture = upright(picture)
-    if deep or picture.mode.startswith(("I", "F")):
-        raise InvalidInputError("Pictures of more than 8 bits a sample are not supported; convert to 8 bits.")
+    if picture.mode.startswith(("I", "F")):
+        raise InvalidInputError(
+            f"Pictures of mode {picture.mode!r} have more than 8 bits a sample, and only 8 are supported. Pillow's "
+            "convert() clips them; hand over the array, numpy.asarray(picture), divided by 257 for 16 bits, multiplied "
+            "by 255 for values of 0 to 1, rounded, as uint8."
+        )
+    if deep:
+        raise InvalidInputError(
+            "The picture has more than 8 bits a sample, and only 8 are supported. Hand over those that Pillow makes of "
+            f"it, Image.open(...).convert({picture.mode!r}); or an array of all its bits, divided by 257 for 16 bits, "
+            "rounded, as uint8."
+        )
     pixels = pixels_of(picture)
     return pixels, Metadata.of(picture, colour=pixels.ndim == 3)
 
@@ -174,11 +195,19 @@ def _unreadable() -> tuple[type[Exception], ...]:
     """What Pillow and its plugins raise of what is damaged, or no picture."""
     from PIL import Image
 
-    return (OSError, SyntaxError, ValueError, LookupError, RuntimeError, Image.DecompressionBombError)
+    return (OSError, EOFError, SyntaxError, ValueError, LookupError, RuntimeError, Image.DecompressionBombError)
 
 
-def with_metadata(pixels: ImageArray, data: bytes) -> Image:
-    """Decoded pixels as a PIL image, with what Pillow finds beside the pixels in their file, orientation included."""
+def with_metadata(pixels: ImageArray, data: bytes, source: ImageLike) -> Image:
+    """Decoded pixels as a PIL image, with what Pillow finds beside the pixels in their file, orientation included.
+
+    Where the file holds several pictures, a `FramesWarning` says that these are the first one's.
+
+    Args:
+        pixels: uint8 (H, W, 3) or (H, W).
+        data: The file.
+        source: Where it came from.
+    """
     from PIL import Image
 
     picture = Image.fromarray(pixels)
@@ -186,6 +215,7 @@ def with_metadata(pixels: ImageArray, data: bytes) -> Image:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             picture.info.update({key: opened.info[key] for key in Metadata.KEYS if key in opened.info})
+            _warn_of_frames(opened, source)
     except _unreadable():
         # A format that Pillow does not know: only its codec reads it.
         pass
@@ -196,14 +226,32 @@ def require_image(array: npt.NDArray[Any]) -> ImageArray:
     """``array`` itself, C-contiguous, when it is an image.
 
     Raises:
-        InvalidInputError: It is not uint8 (H, W, 3) or (H, W) with at least one pixel.
+        InvalidInputError: It is not uint8 (H, W, 3) or (H, W) with at least one pixel; says how to make it so.
     """
     shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not shape_fits or 0 in array.shape:
         raise InvalidInputError(
             f"An image array is uint8 (H, W, 3) or (H, W) with at least one pixel; got {array.dtype} {array.shape}."
+            f"{_advice(array)}"
         )
     return np.ascontiguousarray(array)
+
+
+def _advice(array: npt.NDArray[Any]) -> str:
+    """How to make an image of an array that is none, where that can be told."""
+    advice = ""
+    if array.ndim == 3 and array.shape[2] == 1:
+        advice += " Gray has no axis of channels: use image[:, :, 0]."
+    if array.ndim == 3 and array.shape[2] == 4:
+        advice += (
+            " A fourth channel is taken for alpha: composite it onto a background, or where it is opaque use "
+            "image[:, :, :3]."
+        )
+    if array.dtype.kind == "f":
+        advice += " Values of 0 to 1 are multiplied by 255 and rounded: np.rint(255 * image).astype(np.uint8)."
+    if array.dtype == np.uint16:
+        advice += " Values of 16 bits are divided by 257 and rounded: np.rint(image / 257).astype(np.uint8)."
+    return advice
 
 
 def read_bytes(source: str | Path | bytes) -> bytes:
@@ -267,6 +315,18 @@ def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
     """(rows, columns) of the blocks of side ``block`` that cover an image."""
     height, width = image.shape[:2]
     return -(-height // block), -(-width // block)
+
+
+def _warn_of_frames(picture: Image, source: ImageLike) -> None:
+    """Say that only the first frame is taken, where there are more and nobody has moved to another."""
+    try:
+        several = getattr(picture, "is_animated", False) and picture.tell() == 0
+    except _unreadable():
+        # What is damaged lies behind the first.
+        return
+    if several and picture.format not in _OF_ONE_PICTURE:
+        name = source if isinstance(source, str | Path) else "The picture"
+        warnings.warn(f"{name} has several frames or pages; only the first is taken.", FramesWarning, stacklevel=3)
 
 
 def _is_deep(picture: Image) -> bool:

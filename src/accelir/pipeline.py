@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -19,8 +19,8 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
 from accelir.errors import BudgetError, DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
-from accelir.guidance import PASSES, guide
-from accelir.image import ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
+from accelir.guidance import PASSES, guide, require_guidable, require_passes
+from accelir.image import FramesWarning, ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
 from accelir.metadata import Metadata, MetadataWarning
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from accelir.profiling.profiler import Progress
 
 __all__ = [
+    "FramesWarning",
     "MetadataWarning",
     "ProfileWarning",
     "check_request",
     "encode",
     "networks_of",
     "profile_for",
+    "profile_of_each",
     "restore",
 ]
 
@@ -91,7 +93,7 @@ def encode(
         progress: Told (done, total, what) while a reference guides.
 
     Returns:
-        The file and what is known of it.
+        The file and what is known of it; what the reference brought is its ``guidance``.
 
     Raises:
         BudgetError: No file of this codec is that small; says the smallest.
@@ -100,7 +102,8 @@ def encode(
         NotDifferentiableError: ``"measured"``, or guidance, with a network without gradients.
         CodecError: The codec cannot hold this image, or its metadata, or cannot be guided.
         DecodeError: A path or bytes that are no picture.
-        InvalidInputError: An argument of the wrong kind, or a reference that does not belong to the image.
+        InvalidInputError: An argument of the wrong kind, a reference that does not belong to the image, or too few
+            passes to follow it.
     """
     nets = networks_of(network)
     net = nets[0]
@@ -131,8 +134,10 @@ def encode(
         passes = PASSES * len(nets) if clean is not None and estimate not in CONTROLS else 0
     if clean is not None:
         clean = net.task.matching(clean, array)
+    if passes:
+        require_guidable(coder, array, nets)
     limit = budget.resolve(array, coder, kept)
-    profiles = _profile_of_each(profile, nets)
+    profiles = profile_of_each(profile, nets)
     known = _find_profile(profiles[0], estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.options(array))
@@ -140,6 +145,8 @@ def encode(
 
     def attempt(way: Codec) -> _Attempt:
         guess = _estimate(estimate, way, nets, array, clean, known, profiles[1:])
+        if passes:
+            require_passes(passes, nets, guess.sensitivity)
         prepared: Prepared = way.prepare(array, sensitivity=guess.sensitivity)
         if kept:
             prepared = PreparedWithMetadata(way, prepared, kept)
@@ -147,7 +154,13 @@ def encode(
 
     # An estimate that was handed over is of one geometry.
     ways = [coder] if isinstance(estimate, Estimate) else coder.variants(array)
-    best = _least_costly(_successes(attempt, ways), array)
+    try:
+        best = _least_costly(_successes(attempt, ways), array)
+    except BudgetError as error:
+        raise BudgetError(
+            error.asked, error.smallest, coder.name, error.metadata,
+            budget=budget.in_words(), least=budget.least_in_words(error.smallest, array),
+        ) from None  # fmt: skip
     if not passes or clean is None:
         return best.encoded
 
@@ -205,9 +218,16 @@ def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> No
             f"An estimate is 'profile', 'measured', {', '.join(map(repr, CONTROLS))} or an Estimate; got {estimate!r}."
         )
     if not isinstance(budget, Budget):
-        raise InvalidInputError(f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.")
+        raise InvalidInputError(
+            f"A budget is Bytes, BitsPerPixel or LikeQuality; got {budget!r}.{_advice_on_budget(budget)}"
+        )
     if metadata not in ("keep", "strip"):
         raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
+
+
+def _advice_on_budget(value: object) -> str:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return f" For {value} bytes, say Bytes({value})." if whole else ""
 
 
 @overload
@@ -268,7 +288,7 @@ def _opened(source: str | Path | bytes) -> Image | bytes:
     """What the codec of a file makes of it; the bytes where no codec claims it."""
     data = read_bytes(source)
     coder = registry.codec_for(data)
-    return data if coder is None else with_metadata(coder.decode(data), data)
+    return data if coder is None else with_metadata(coder.decode(data), data, source)
 
 
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
@@ -304,7 +324,8 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         raise ProfileNotFoundError(
             f"No profile for codec {coder.name!r} and network {net.name!r}. Encode without one by "
             f'estimate="measured", a few backward passes for each image; or make a profile:\n{how}\n'
-            "and pass it as profile= (--profile on the command line), for several networks in a list of one for each."
+            "and pass it as profile= (--profile on the command line), for several networks in a list of one for each "
+            "(--profile repeated)."
         )
     nearest = min(relatives)[1]
     found = _installed_profile(installed[coder.name, nearest].path)
@@ -333,22 +354,30 @@ def _passes(value: object) -> int:
     return int(value)
 
 
-def _profile_of_each(
+def profile_of_each(
     profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None, networks: Sequence[IRNetwork]
 ) -> list[Profile | str | Path | None]:
+    """What `encode` was handed as ``profile``, one for each network; None for what is installed.
+
+    Raises:
+        InvalidInputError: A list of another length, or what is no profile.
+    """
     if isinstance(profile, list | tuple):
         if len(profile) != len(networks):
             raise InvalidInputError(f"{len(networks)} networks want as many profiles; got {len(profile)}.")
-        return list(profile)
-    return [profile, *[None] * (len(networks) - 1)]  # type: ignore[list-item]
+        each = list(profile)
+    else:
+        each = [profile, *[None] * (len(networks) - 1)]
+    for one in each:
+        if not (one is None or isinstance(one, Profile | str | Path)):
+            raise InvalidInputError(f"A profile is a Profile or the path of one; got {type(one).__name__}.")
+    return each
 
 
 def _find_profile(
     profile: Profile | str | Path | None, estimate: str | Estimate, codec: Codec, network: IRNetwork
 ) -> Profile | None:
     if profile is not None:
-        if not isinstance(profile, Profile | str | Path):
-            raise InvalidInputError(f"A profile is a Profile or the path of one; got {type(profile).__name__}.")
         loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
         loaded.check(codec, network)
         return loaded
@@ -367,8 +396,10 @@ def networks_of(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRN
 
     Raises:
         UnknownNameError: No network of that name.
-        InvalidInputError: None, or of several tasks.
+        InvalidInputError: None, of several tasks, or in no list.
     """
+    if isinstance(wanted, Set | Mapping | Iterator):
+        raise InvalidInputError(f"Several networks are a list, whose order counts; got a {type(wanted).__name__}.")
     several = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Sequence) else wanted
     nets = [registry.network(each) for each in several]
     if not nets:

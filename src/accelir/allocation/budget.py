@@ -63,6 +63,14 @@ class Budget(ABC):
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         """The budget in bytes for an image and the metadata that its file carries."""
 
+    def in_words(self) -> str:
+        """The budget as its caller would say it; empty where bytes say it as well."""
+        return ""
+
+    def least_in_words(self, size: int, image: ImageArray) -> str:
+        """The least budget of this kind that a file of ``size`` bytes keeps; empty where bytes say it as well."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Bytes(Budget):
@@ -99,6 +107,13 @@ class BitsPerPixel(Budget):
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         return max(1, int(min(self.bits * image.shape[0] * image.shape[1] / 8, 2.0**53)))
 
+    def in_words(self) -> str:
+        return f"{self.bits:g} bits per pixel"
+
+    def least_in_words(self, size: int, image: ImageArray) -> str:
+        # More by what four digits may be rounded down.
+        return f"{1.001 * 8 * size / (image.shape[0] * image.shape[1]):.4g} bits per pixel"
+
 
 @dataclass(frozen=True)
 class LikeQuality(Budget):
@@ -117,6 +132,9 @@ class LikeQuality(Budget):
     def resolve(self, image: ImageArray, codec: Codec, metadata: Metadata | None = None) -> int:
         usual = codec.usual(image, int(self.quality))
         return len(codec.embed(usual, metadata) if metadata else usual)
+
+    def in_words(self) -> str:
+        return f"what quality {self.quality} takes"
 
 
 def fit_budget(codec: Codec, prepared: Prepared, estimate: Estimate, allocator: Allocator, budget: int) -> Encoded:
