@@ -34,16 +34,19 @@ from accelir.threads import processors
 from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
-from accelir.training.shake import KernelNaming, ShakePairs
+from accelir.training.shake import KernelNaming, ShakePairs, all_ways_round
 from accelir.training.team import Team
 from accelir.weights import WeightsRecord, pack_weights
 from accelir_plugins.span import SPAN
 
-SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6}
+SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6, "unseen": 0.5}
 """What a network against blur is shown that does not deblur yet; see `accelir.training.shake`."""
 
-SHAKE_ON = {"lights": 0.0, "opening": 0.75, "compressed": 0.75}
+SHAKE_ON = {"lights": 0.0, "opening": 0.0, "compressed": 0.75, "unseen": 0.5}
 """What one is shown that does."""
+
+SHARP = 16
+"""Kernels among the 160 that blur nothing: what is sharp is to stay so."""
 
 NARROWED_BY = 20
 """Batches by which it is judged what matters of a network that is narrowed."""
@@ -195,7 +198,9 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
         return pairs(data, family.task, family.side), None
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
-    blur = kernels(data)
+    still = np.zeros((3, 3), np.float32)
+    still[1, 1] = 1
+    blur = [*all_ways_round(kernels(data)), *[still] * SHARP]
     shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))

@@ -1,7 +1,7 @@
 """Write what the shipped networks' records say into the headers of their weights: python benchmarks/zoo_headers.py.
 
-A file is written anew only where its header is missing or says otherwise than the record beside it, as it does once
-`zoo_scores` has changed that. The weights stay as they are, and so do fingerprints and profiles.
+A file is written anew only where its header is missing or says otherwise than the record beside it. Scores stay in the
+record, so that to measure them again changes no weights. These stay as they are, and so do fingerprints and profiles.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ def write_header(path: Path) -> bool:
     Returns:
         Whether the file was written.
     """
-    provenance = json.loads(path.with_suffix(".json").read_text())
-    record = WeightsRecord(network=path.stem, task=provenance["task"], provenance=provenance)
-    if read_record(path) == record:
+    record = json.loads(path.with_suffix(".json").read_text())
+    provenance = {key: value for key, value in record.items() if "psnr" not in key}
+    header = WeightsRecord(network=path.stem, task=provenance["task"], provenance=provenance)
+    if read_record(path) == header:
         return False
-    write_atomically(path, pack_weights(load_file(path), record))
+    write_atomically(path, pack_weights(load_file(path), header))
     return True
 
 

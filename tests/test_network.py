@@ -375,3 +375,47 @@ def test_several_probes_are_as_many_single_ones(monkeypatch):
     for number, gradient in enumerate(several):
         alone = pull_back(net, image, lambda _, rows, columns, n=number: signs[rows.start, columns.start][n])
         assert np.array_equal(alone, gradient)
+
+
+def test_one_image_is_no_batch():
+    net = TorchNetwork(nn.Identity(), Denoise(5))
+    with pytest.raises(InvalidInputError, match=r"\(90, 70, 3\) goes as \[image\]"):
+        net.restore_batch(PHOTO)
+    with pytest.raises(InvalidInputError, match=r"one Image, which goes as \[image\]"):
+        net.restore_batch(Image.fromarray(PHOTO))
+    with pytest.raises(InvalidInputError):
+        net.restore_batch(PHOTO[:, :, 0])
+    narrow = [PHOTO[:, :3, 0], PHOTO[:, 3:6, 0]]
+    assert np.array_equal(net.restore_batch(narrow, dtype=torch.float32), narrow)
+    assert np.array_equal(net.restore_batch(PHOTO[None], dtype=torch.float32), PHOTO[None])
+
+
+def test_a_generator_is_a_batch():
+    net = TorchNetwork(nn.Identity(), Denoise(5))
+    images = [PHOTO, PHOTO[::-1].copy()]
+    assert np.array_equal(net.restore_batch((image for image in images), dtype=torch.float32), images)
+    assert net.restore_batch(iter(())) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"multiple": 0},
+        {"multiple": 1.5},
+        {"receptive_field": -5},
+        {"receptive_field": 0},
+        {"width": -1},
+        {"width": "8"},
+    ],
+)
+def test_numbers_of_a_network_that_cannot_be_are_told(wrong):
+    (name,) = wrong
+    with pytest.raises(InvalidInputError, match=rf"{name} is a whole number, [01] or more; got"):
+        TorchNetwork(nn.Identity(), Denoise(5), **wrong)
+    assert TorchNetwork(nn.Identity(), Denoise(5), multiple=np.int64(2)).multiple == 2
+
+
+@pytest.mark.parametrize("size", [(3.5, 3), (3, 0), (-1, 3), (None, 3)])
+def test_the_cost_of_what_is_no_size_is_told(size):
+    with pytest.raises(InvalidInputError, match=r"The (height|width) is a whole number, 1 or more; got"):
+        TorchNetwork(nn.Conv2d(3, 3, 1), Denoise(5)).cost(*size)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import accelir
-from accelir import Deblur, Denoise, NetworkFileSpec, SuperResolution, TorchNetwork, hookimpl
+from accelir import Deblur, Denoise, NetworkFileSpec, NetworkSpec, SuperResolution, TorchNetwork, hookimpl
 from accelir.pictures import picture
 from accelir.training import load_weights
 from accelir.weights import WeightsRecord, pack_weights, read_record
@@ -199,3 +199,39 @@ def test_names_that_carry_their_parameters_are_tasks() -> None:
         assert accelir.task(task.name) == task
     with pytest.raises(accelir.UnknownNameError):
         accelir.task("denoise")
+
+
+def test_a_reader_that_is_not_there_is_told_with_the_file_and_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelir.hookspecs._is_installed", lambda module: module != "spandrel")
+    (tmp_path / "foo.pth").touch()
+    with pytest.raises(accelir.MissingDependencyError) as told:
+        accelir.network(tmp_path / "foo.pth")
+    assert str(told.value) == "Reading foo.pth needs spandrel: pip install 'accelir[spandrel]'"
+
+
+def test_an_unknown_network_lists_the_families_by_their_widths() -> None:
+    with pytest.raises(accelir.UnknownNameError) as told:
+        accelir.network("edsr-x4-f12")
+    listed, _, guess = str(told.value).partition(" Did you mean ")
+    assert "edsr-x4-f{8,16,32,64}, " in listed and "edsr-x2-f16, " in listed
+    assert "'edsr-x4-f16'" in guess
+    assert len(listed.split(", ")) < len(accelir.networks()) / 2
+
+
+def test_widths_are_set_apart_only_where_names_end_in_them() -> None:
+    class Plugin:
+        @hookimpl
+        def accelir_networks(self) -> list[NetworkSpec]:
+            return [
+                NetworkSpec(name=name, factory=f"{__name__}:no", summary="None", family="f", width=width, task="deblur")
+                for name, width in (("zz-small", 8), ("zz-large", 64), ("zz10", 0), ("zz9", 9), ("zz11", 11))
+            ]
+
+    accelir.register(Plugin(), "zz")
+    try:
+        with pytest.raises(accelir.UnknownNameError, match=r", zz\{9,11\}, zz-large, zz-small, zz10\."):
+            accelir.network("none-of-them")
+    finally:
+        accelir.unregister("zz")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import accelir
@@ -136,6 +140,27 @@ def test_the_cost_is_that_of_the_module(folder: Path, plain: TorchNetwork, dynam
     small = TorchNetwork(Small(), Denoise(25), "small", receptive_field=FIELD, multiple=2)
     path = accelir.export_onnx(small, folder / "small.onnx").path
     assert accelir.network(path).cost(24, 40) == small.cost(24, 40)
+
+
+def test_constants_are_no_parameters(folder: Path) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.unused = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
+            self.register_buffer("mask", torch.rand(1, 3, 8, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x) * torch.nn.functional.interpolate(self.mask, x.shape[-2:])
+
+    masked = TorchNetwork(Masked(), Denoise(25), "masked")
+    path = accelir.export_onnx(masked, folder / "masked.onnx", size=(16, 16)).path
+    assert accelir.network(path).cost(16, 16) == masked.cost(16, 16)
+    # Nothing else is known of a file that does not say it.
+    model = onnx.load(path)
+    (entry,) = model.metadata_props
+    entry.value = json.dumps({key: value for key, value in json.loads(entry.value).items() if key != "params"})
+    onnx.save(model, folder / "older.onnx")
+    assert accelir.network(folder / "older.onnx").cost(16, 16).params >= 84 + 3 * 8 * 8
 
 
 def test_windows_of_one_size_show_each_pixel_once(fixed: Path) -> None:
@@ -299,6 +324,62 @@ def test_what_onnxruntime_does_not_run_is_told(
         accelir.export_onnx(plain, tmp_path / "wrong.onnx")
     assert isinstance(told.value.__cause__, RuntimeError)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("opset", [3, 13, 99])
+def test_an_opset_that_the_converter_does_not_reach_is_told(opset: int, tmp_path: Path) -> None:
+    with pytest.raises(accelir.ExportError, match=rf"opset {opset}; opset=18 is possible"):
+        accelir.export_onnx(TorchNetwork(EDSR(4, blocks=1), "sr-x4", "small"), tmp_path / "small.onnx", opset=opset)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_opset_is_that_of_the_file(plain: TorchNetwork, tmp_path: Path) -> None:
+    exported = accelir.export_onnx(plain, tmp_path / "plain.onnx", opset=20)
+    model = onnx.load(exported.path)
+    facts = json.loads({entry.key: entry.value for entry in model.metadata_props}["accelir"])
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [20]
+    assert exported.opset == facts["opset"] == 20
+
+
+def test_nothing_is_said_on_the_way(tmp_path: Path) -> None:
+    code = """
+import logging, sys
+from torch import nn
+import accelir
+network = accelir.TorchNetwork(nn.Conv2d(3, 3, 3, padding=1), accelir.Denoise(25))
+try:
+    accelir.export_onnx(network, sys.argv[1], opset=3)
+except accelir.ExportError:
+    pass
+logging.getLogger("torch.onnx").error("heard again")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "small.onnx")], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1 and "heard again" in result.stderr
+
+
+@pytest.mark.parametrize("size", [32, (32,), (32, 0), (32.5, 32), "64"])
+def test_what_is_no_size_is_told(plain: TorchNetwork, tmp_path: Path, size: object) -> None:
+    with pytest.raises(accelir.InvalidInputError, match=r"height|width"):
+        accelir.export_onnx(plain, tmp_path / "plain.onnx", size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("module", [lambda: EDSR(4, blocks=1), Halving])
+def test_the_client_of_the_page_needs_no_torch(module, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    (client,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "InferenceSession" in block)
+    torch.manual_seed(0)
+    made = module()
+    network = TorchNetwork(made, "sr-x4" if isinstance(made, EDSR) else "denoise-s25", multiple=2)
+    accelir.export_onnx(network, tmp_path / "edsr.onnx")
+    Image.fromarray(picture(33, 41)).save(tmp_path / "small.jpg")
+    without = "import sys\nsys.modules['torch'] = sys.modules['accelir'] = None\n"
+    subprocess.run([sys.executable, "-c", without + client], cwd=tmp_path, check=True)
+    wanted = accelir.restore(tmp_path / "small.jpg", network=network, dtype=torch.float32)
+    restored = np.asarray(Image.open(tmp_path / "restored.png"))
+    assert np.abs(restored - np.asarray(wanted).astype(int)).max() <= 1
 
 
 def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:

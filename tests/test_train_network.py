@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -484,3 +485,30 @@ def test_the_example_gains_on_compressed_inputs(tmp_path: Path) -> None:
     assert np.mean([tuned.after[label] - longer.after[label] for label in stored]) > 0.1
     assert all(tuned.after[label] > tuned.before[label] + 0.1 for label in stored)
     assert longer.before == tuned.before
+
+
+def test_the_fine_tuning_of_the_page_is_a_call_that_runs(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    (snippet,) = (one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "train_network(" in one)
+    asked: dict[str, Any] = {}
+
+    def few(folder: str, **given: Any) -> Any:
+        asked.update(given)
+        recipe = recipe_for(Denoise(25), **given["recipe"])
+        assert (recipe.steps, recipe.learning_rate, recipe.loss) == (3000, 2e-4, "mse")
+        return run(
+            **{
+                **given,
+                "output": tmp_path / given["output"],
+                "recipe": {**given["recipe"], "steps": 2, "batch": 2, "patch": 16},
+            }
+        )
+
+    module = mine()
+    with monkeypatch.context() as patched:
+        patched.setattr("accelir.training.train_network", few)
+        exec(snippet, {"__name__": "__main__", "my_module": module})
+    assert asked["recipe"]["learning_rate"] < Recipe().learning_rate and asked["network"] is module
+    assert not torch.equal(module.first.weight, mine().first.weight)

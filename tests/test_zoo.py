@@ -1,13 +1,16 @@
 """The families: what they promise, what they cost by hand, and what their papers say they weigh."""
 
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import accelir
@@ -15,6 +18,7 @@ from accelir import testing
 from accelir.network import TorchNetwork
 from accelir.profiling.profile import Profile
 from accelir.training.growth import grow, grow_by_copies
+from accelir.weights import read_record
 from accelir_plugins import builtin
 from accelir_plugins.carn import CARN
 from accelir_plugins.edsr import EDSR
@@ -360,3 +364,99 @@ def test_edsr_by_2_by_hand() -> None:
     w = 16
     per_pixel = 27 * w + (8 * 2 + 1) * 9 * w * w + 9 * w * 4 * w + 4 * 27 * w
     assert untrained("edsr-x2", w).cost(17, 23).macs == 17 * 23 * per_pixel
+
+
+def test_what_cannot_grow_is_told_and_left_as_it_was() -> None:
+    wide = EDSR(8)
+    before = {key: value.clone() for key, value in wide.state_dict().items()}
+    for growing in (grow, grow_by_copies):
+        for narrow, words in (
+            (EDSR(16), r"head\.weight of the narrow network is \(16, 3, 3, 3\) and \(8, 3, 3, 3\)"),
+            (EDSR(8, scale=2), r"narrow network has no upsample\.2\.bias"),
+            (EDSR(4, scale=8), r"wide network has no upsample\.4\.weight"),
+            (accelir.network("edsr-x4-f8"), r"TorchNetwork; .*its \.module"),
+            ("edsr-x4-f8", "got str"),
+        ):
+            with pytest.raises(accelir.InvalidInputError, match=words):
+                growing(narrow, wide)
+    with pytest.raises(accelir.InvalidInputError, match=r"its \.module"):
+        grow(EDSR(4), accelir.network("edsr-x4-f8"))
+    assert all(torch.equal(value, before[key]) for key, value in wide.state_dict().items())
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts beside the package, as modules."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+
+
+def stored(folder: Path, name: str) -> Path:
+    """Shipped weights and their record in a folder, without a header."""
+    source = Path(builtin.__file__).parent / "weights" / name
+    path = folder / f"{name}.safetensors"
+    save_file(load_file(source.with_suffix(".safetensors")), path)
+    path.with_suffix(".json").write_text(source.with_suffix(".json").read_text())
+    return path
+
+
+def test_headers_are_written_once_and_change_no_weights(benchmarks: None, tmp_path: Path) -> None:
+    from zoo_headers import write_header
+
+    path = stored(tmp_path, "edsr-x4-f8")
+    assert read_record(path) is None
+    tensors, size = load_file(path), path.stat().st_size
+    assert write_header(path) and not write_header(path)
+    provenance = json.loads(path.with_suffix(".json").read_text())
+    record = read_record(path)
+    assert record is not None
+    assert (record.network, record.task) == ("edsr-x4-f8", "sr-x4")
+    assert record.provenance["recipe"] == provenance["recipe"] and record.provenance["licence"] == "Apache-2.0"
+    again = load_file(path)
+    assert again.keys() == tensors.keys()
+    assert all(again[key].dtype is torch.float16 and torch.equal(again[key], tensors[key]) for key in tensors)
+    assert path.stat().st_size < size + 2 * len(json.dumps(provenance)) + 1000
+    path.with_suffix(".json").write_text(json.dumps({**provenance, "kodak24_psnr_rgb": "scored again"}))
+    assert not write_header(path)
+    path.with_suffix(".json").write_text(json.dumps({**provenance, "seconds": 7}))
+    assert write_header(path)
+    assert read_record(path).provenance["seconds"] == 7
+
+
+@pytest.mark.parametrize("name", ["edsr-x4-f8", "span-x4-f16", "swinir-x4-f30"])
+def test_weights_load_alike_with_and_without_a_header(
+    benchmarks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import train_zoo
+    from zoo_headers import write_header
+
+    expected = accelir.network(name)
+    (tmp_path / "weights").mkdir()
+    path = stored(tmp_path / "weights", name)
+    monkeypatch.setattr("accelir_plugins._weights.files", lambda package: tmp_path)
+    monkeypatch.setattr(train_zoo, "WEIGHTS", path.parent)
+    for header in (False, True):
+        assert write_header(path) is header if header else read_record(path) is None
+        network = accelir.network(name)
+        assert network.fingerprint() == expected.fingerprint() and network.provenance == expected.provenance
+        module = train_zoo.shipped(name, train_zoo.ZOO[name]).module
+        assert all(torch.equal(value, module.state_dict()[key]) for key, value in expected.module.state_dict().items())
+    again = accelir.network(str(path))
+    assert (again.name, again.family, again.width) == (name, expected.family, expected.width)
+    assert again.fingerprint() == expected.fingerprint() and again.provenance == expected.provenance
+
+
+def test_weights_that_the_zoo_trains_have_their_header(
+    benchmarks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import train_zoo
+
+    monkeypatch.setattr(train_zoo, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(train_zoo, "material", lambda *_, **__: (None, None))
+    monkeypatch.setattr(train_zoo, "train", lambda module, *_, **__: module)
+    monkeypatch.setattr(sys, "argv", ["train_zoo.py", str(tmp_path), "edsr-x4-f8"])
+    train_zoo.main()
+    record = read_record(tmp_path / "edsr-x4-f8.safetensors")
+    assert record is not None
+    assert (record.network, record.task) == ("edsr-x4-f8", "sr-x4")
+    assert record.provenance == json.loads((tmp_path / "edsr-x4-f8.json").read_text())
+    assert {value.dtype for value in load_file(tmp_path / "edsr-x4-f8.safetensors").values()} == {torch.float16}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Cost", "counted"]
+from accelir.errors import InvalidInputError
+
+__all__ = ["Cost", "counted", "parameters_of", "whole_number"]
 
 
 # One at a time: what counting switches off is switched off for all threads.
@@ -55,7 +58,32 @@ def counted(run: Callable[[], None], modules: Iterable[nn.Module]) -> Cost:
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_path)
     flops = int(counter.get_total_flops())
-    return Cost(flops // 2, flops, sum(p.numel() for module in modules for p in module.parameters()))
+    return Cost(flops // 2, flops, parameters_of(modules))
+
+
+def parameters_of(modules: Iterable[nn.Module]) -> int:
+    """The number of parameters of modules; constants and buffers do not count."""
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def whole_number(what: str, value: object, *, least: int = 1) -> int:
+    """A number of pixels or channels as an int.
+
+    Args:
+        what: For the error.
+        value: What the caller gave.
+        least: That it may be.
+
+    Raises:
+        InvalidInputError: It is no whole number, or less.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise InvalidInputError(f"{what} is a whole number, {least} or more; got {value!r}.")
+    return number
 
 
 def _attention_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:

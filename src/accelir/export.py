@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import torch
 from torch import nn
 
 from accelir import registry
+from accelir.cost import parameters_of, whole_number
 from accelir.errors import ExportError, InvalidInputError, MissingDependencyError
 from accelir.image import write_atomically
 from accelir.network import IRNetwork, TorchNetwork, as_module
@@ -29,6 +33,9 @@ OTHER = (40, 57)
 
 LARGEST = 65_536
 """Longest side of an input."""
+
+CONVERTERS = ("torch.onnx", "onnxscript", "onnx_ir")
+"""Loggers that tell of every operator of torchvision that is not there, and of what `ExportError` says anyway."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +65,18 @@ def export_onnx(
 
     The file takes ``image``, float32 (1, 3, H, W), 0..1, sRGB, and gives ``restored``, float32 (1, 3, H * scale,
     W * scale), not clipped. Its metadata has the key ``accelir``: JSON that says name, family, width, task, scale,
-    receptive field, opset, fingerprint and where the weights come from. ``accelir.network(path)`` runs it.
+    receptive field, parameters, opset, fingerprint and where the weights come from. ``accelir.network(path)`` runs it.
 
     Args:
         network: As `accelir.network` takes it.
         path: Of the file, replaced where it exists, whole or not at all.
         size: The one height and width that the file takes; None for any.
-        opset: Version of ONNX's operators.
+        opset: Version of ONNX's operators. torch writes 18; not every network can be converted to another.
         tolerance: Largest difference of an output sample, 0..1.
 
     Raises:
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
-        ExportError: The network cannot be traced, or the file computes something else.
+        ExportError: The network cannot be traced or not in that opset, or the file computes something else.
         InvalidInputError: No such size.
         SaveError: The file cannot be written.
     """
@@ -84,8 +91,12 @@ def export_onnx(
     net = registry.network(network)
     if not net.modules:
         raise ExportError(f"Network {net.name!r} keeps no torch module that could be exported.")
-    if size is not None and min(size) < 1:
-        raise InvalidInputError(f"The size is a height and a width in pixels; got {size}.")
+    if size is not None:
+        try:
+            height, width = size
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"The size is a height and a width, as (256, 256) is; got {size!r}.") from error
+        size = whole_number("The height", height), whole_number("The width", width)
     net = copy.deepcopy(net).to("cpu")
     module = as_module(net).float().eval()
     facts: dict[str, Any] = {
@@ -98,6 +109,7 @@ def export_onnx(
         "receptive_field": net.receptive_field,
         "multiple": net.multiple,
         "padding": "replicate" if isinstance(net, TorchNetwork) else "reflect",
+        "params": parameters_of(net.modules),
         "fingerprint": net.fingerprint(),
         "opset": opset,
         "torch": str(torch.__version__),
@@ -108,7 +120,9 @@ def export_onnx(
     for step in dict.fromkeys((1,) if size is not None else (1, net.multiple, 8, 16)):
         try:
             model = _traced(module, net.name, size, step, opset)
-            onnx.helper.set_model_props(model, {"accelir": json.dumps({**facts, "size_multiple": step})})
+            # Other sizes are padded as the network pads them, also where its module would take them as they are.
+            multiple = math.lcm(step, net.multiple) if isinstance(net, TorchNetwork) else step
+            onnx.helper.set_model_props(model, {"accelir": json.dumps({**facts, "size_multiple": multiple})})
             data: bytes = model.SerializeToString()
             shapes = [size] if size is not None else [_rounded(SAMPLE, step), _rounded(OTHER, step)]
             worst = _difference(module, net.name, data, shapes)
@@ -120,8 +134,28 @@ def export_onnx(
         except ExportError as error:
             failures.append(error)
         else:
-            return Exported(write_atomically(path, data), opset, worst)
+            (written,) = (entry.version for entry in model.opset_import if entry.domain == "")
+            if written != opset:
+                raise ExportError(
+                    f"The operators of {net.name!r} cannot be converted to opset {opset}; opset={written} is possible. "
+                    "Nothing was written."
+                )
+            return Exported(write_atomically(path, data), written, worst)
     raise failures[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of what the converters log is shown."""
+    loggers = [logging.getLogger(name) for name in CONVERTERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: int, opset: int) -> Any:
@@ -131,7 +165,7 @@ def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: in
         height, width = (torch.export.Dim(side, min=1, max=LARGEST // step) for side in ("height", "width"))
         dynamic = ({2: step * height, 3: step * width},) if step > 1 else ({2: height, 3: width},)
     try:
-        with warnings.catch_warnings():
+        with _quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from accelir import registry
-from accelir.cost import Cost, counted
+from accelir.cost import Cost, counted, whole_number
 from accelir.errors import AccelIRError, InvalidInputError
 from accelir.image import ImageArray, as_image_array, in_colour, require_image
 from accelir.tasks import Task
@@ -123,24 +123,24 @@ class IRNetwork(ABC):
     @overload
     def restore_batch(
         self,
-        images: Sequence[Image.Image],
-        *,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> list[Image.Image]: ...
-
-    @overload
-    def restore_batch(
-        self,
-        images: Sequence[ImageArray] | ImageArray,
+        images: Iterable[ImageArray] | ImageArray,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> list[ImageArray]: ...
 
+    @overload
     def restore_batch(
         self,
-        images: Sequence[Any] | ImageArray,
+        images: Iterable[Image.Image],
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> list[Image.Image]: ...
+
+    def restore_batch(
+        self,
+        images: Iterable[Any] | ImageArray,
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
@@ -151,6 +151,7 @@ class IRNetwork(ABC):
 
         Args:
             images: uint8, each (H, W, 3) or each (H, W), sRGB, or PIL images; or one array with an axis before these.
+                An array (N, H, 3) is refused, which is rather one image than gray ones of width 3.
             device: Any torch device; None for where the network is.
             dtype: torch.float32 or torch.bfloat16; None for bfloat16 where the machine computes it fast.
 
@@ -158,10 +159,11 @@ class IRNetwork(ABC):
             The restored images in their order, of the kind that came in, gray where they are gray.
 
         Raises:
-            InvalidInputError: Images of several sizes, a device or dtype that cannot be used, or the network fails on
-                such an input.
+            InvalidInputError: One image instead of several, images of several sizes, a device or dtype that cannot be
+                used, or the network fails on such an input.
         """
-        if not len(images):
+        images = _several(images)
+        if not images:
             return []
         if not all(isinstance(image, np.ndarray) for image in images):
             read = [as_image_array(image) for image in images]
@@ -206,7 +208,11 @@ class IRNetwork(ABC):
 
         Convolutions, transposed convolutions, matrix products and attention count; additions, activations and
         interpolation do not.
+
+        Raises:
+            InvalidInputError: No such size, or the network fails on it.
         """
+        height, width = whole_number("The height", height), whole_number("The width", width)
 
         def run() -> None:
             batch = torch.empty(1, 3, height, width, device=self.device)
@@ -286,6 +292,10 @@ class TorchNetwork(IRNetwork):
             not known.
         multiple: The stride of the coarsest scale inside the module. Sizes that are no multiples of it are padded by
             repeating the edge, at the bottom and on the right, and cropped again.
+
+    Raises:
+        InvalidInputError: No module, no task, or a number out of range.
+        UnknownNameError: No task of that name.
     """
 
     def __init__(
@@ -309,9 +319,9 @@ class TorchNetwork(IRNetwork):
         self.task = task
         self.name = name or type(module).__name__.lower()
         self.family = family or self.name
-        self.width = width
-        self.receptive_field = receptive_field
-        self.multiple = multiple
+        self.width = whole_number("width", width, least=0)
+        self.receptive_field = None if receptive_field is None else whole_number("receptive_field", receptive_field)
+        self.multiple = whole_number("multiple", multiple)
         self.provenance = getattr(module, "provenance", {})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -347,6 +357,17 @@ def failing_as(name: str, batch: torch.Tensor) -> Iterator[None]:
         raise InvalidInputError(
             f"Network {name!r} failed on {kind} {tuple(batch.shape)}: {type(error).__name__}: {said}"
         ) from error
+
+
+def _several(images: Iterable[Any]) -> list[Any]:
+    """The images of a batch, where it is one."""
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] == 3:
+        raise InvalidInputError(f"A batch holds several images; one of shape {images.shape} goes as [image].")
+    if not isinstance(images, Iterable):
+        raise InvalidInputError(
+            f"A batch holds several images; got one {type(images).__name__}, which goes as [image]."
+        )
+    return list(images)
 
 
 def _pixels(restored: torch.Tensor) -> ImageArray:

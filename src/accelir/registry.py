@@ -293,6 +293,10 @@ def from_file(kind: str, path: Path, name: str, task: Task | None) -> IRNetwork:
         MissingDependencyError: The reader needs a package that is not installed.
         InvalidInputError: The file holds no network that can be run.
     """
+    spec = network_files()[kind]
+    if spec.missing:
+        hint = f": {spec.install_hint}" if spec.install_hint else "."
+        raise MissingDependencyError(f"Reading {path.name} needs {' and '.join(spec.missing)}{hint}")
     made = cast("IRNetwork", _make("network_file", kind, {"path": path, "name": name, "task": task}))
     made.file_kind = kind
     return made
@@ -301,4 +305,18 @@ def from_file(kind: str, path: Path, name: str, task: Task | None) -> IRNetwork:
 def _unknown(noun: str, name: str, table: Mapping[Any, AnySpec]) -> str:
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5)
     guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"No {noun} named {name!r}. Installed: {', '.join(sorted(table)) or 'none'}.{guess}"
+    return f"No {noun} named {name!r}. Installed: {', '.join(_listed(table)) or 'none'}.{guess}"
+
+
+def _listed(table: Mapping[Any, AnySpec]) -> list[str]:
+    """The names of a table, those that differ by the width only as one: ``edsr-x4-f{8,16,32,64}``."""
+    widths: dict[str, list[int]] = {}
+    for name, spec in table.items():
+        width = spec.width if isinstance(spec, NetworkSpec) and name.endswith(str(spec.width)) else None
+        found = widths.setdefault(name if width is None else name.removesuffix(str(width)), [])
+        if width is not None:
+            found.append(width)
+    return [
+        stem + (f"{{{','.join(map(str, sorted(found)))}}}" if len(found) > 1 else "".join(map(str, found)))
+        for stem, found in sorted(widths.items())
+    ]

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from accelir.cost import Cost
+from accelir.cost import Cost, whole_number
 from accelir.errors import DecodeError, InvalidInputError
 from accelir.network import IRNetwork
 from accelir.registry import task as task_of
@@ -72,6 +72,7 @@ class OnnxNetwork(IRNetwork):
         self.receptive_field = facts.get("receptive_field")
         self.multiple = facts.get("multiple", 1)
         self.provenance = facts.get("provenance", {})
+        self._params: int | None = facts.get("params")
         self.sizes = Sizes(multiple=facts.get("size_multiple", 1), height=fixed[2], width=fixed[3])
         self._channels = fixed[1] or 3
         # Of the weights that were exported, to which profiles are bound.
@@ -164,13 +165,18 @@ class OnnxNetwork(IRNetwork):
         return self
 
     def cost(self, height: int, width: int) -> Cost:
-        """Of the convolutions and matrix products in the graph, by running it once."""
+        """Of the convolutions and matrix products in the graph, by running it once.
+
+        Parameters are those of the network that was exported; where the file does not say how many, all numbers that
+        it holds, constants too.
+        """
+        height, width = whole_number("The height", height), whole_number("The width", width)
         tiles = list(self.tiles(height, width)) if self.sizes.height or self.sizes.width else [None]
         rows, columns = self.sizes.around(height, width)
-        macs, params = _count(self.path, rows, columns)
+        macs, numbers = _count(self.path, rows, columns)
         each = 3 if self._channels == 1 else 1
         macs *= len(tiles) * each
-        return Cost(macs, 2 * macs, params)
+        return Cost(macs, 2 * macs, numbers if self._params is None else self._params)
 
     def fingerprint(self) -> str:
         if self._exported_from is not None:
@@ -193,14 +199,14 @@ def _unique(spans: Iterator[Span]) -> list[Span]:
 
 
 def _count(path: Path, height: int, width: int) -> tuple[int, int]:
-    """Multiply-accumulates for one input, by the shapes that come up when it runs; and parameters."""
+    """Multiply-accumulates for one input, by the shapes that come up when it runs; and floating-point constants."""
     import onnx
     import onnxruntime
 
     model = onnx.load(str(path))
     graph = model.graph
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    params = sum(math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in floats)
+    numbers = sum(math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in floats)
     counted = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
     names = sorted({name for node in counted for name in (*node.input[:2], node.output[0])})
     graph.ClearField("output")
@@ -224,4 +230,4 @@ def _count(path: Path, height: int, width: int) -> tuple[int, int]:
         else:
             transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
             macs += math.prod(result) * source[0 if transposed else -1]
-    return macs, params
+    return macs, numbers

@@ -6,6 +6,9 @@ normalise over their channels, further ones would change the norm: `grow_by_copi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -35,8 +38,10 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
         ``wide``.
 
     Raises:
-        InvalidInputError: The network has normalisation over channels, or groups whose number grows with the width.
+        InvalidInputError: The networks are no torch modules or have other parameters, ``wide`` is the narrower one, or
+            there is normalisation over channels, or groups whose number grows with the width. ``wide`` is as it was.
     """
+    matched = _matched(narrow, wide)
     found = next((layer for layer in narrow.modules() if "Norm" in type(layer).__name__), None)
     if found is not None:
         raise InvalidInputError(
@@ -46,22 +51,17 @@ def grow(narrow: nn.Module, wide: nn.Module, *, noise: float = 0.0) -> nn.Module
     if len(numbers) > 1:
         raise InvalidInputError(f"Grouped convolutions must have one number of groups to be grown; got {numbers}.")
     groups = max(numbers, default=1)
-    targets = dict(wide.named_modules())
     with torch.no_grad():
-        for name, layer in narrow.named_modules():
-            blocks = 1 if getattr(layer, "groups", 1) > 1 else groups * int(getattr(layer, "parts", 1))
-            for key, source in layer.named_parameters(recurse=False):
-                into: torch.Tensor = targets[name].get_parameter(key)
-                if source.dim() == 1:
-                    into[_places(len(source), len(into), groups)] = source
-                    continue
-                weights: torch.Tensor = source
-                if isinstance(layer, TRANSPOSED):
-                    into, weights = into.transpose(0, 1), source.transpose(0, 1)
-                outputs = _places(weights.shape[0], into.shape[0], groups)[:, None]
-                inputs = _places(weights.shape[1], into.shape[1], blocks)
-                into[outputs, _others(inputs, into.shape[1])] *= noise
-                into[outputs, inputs] = weights
+        for one in matched:
+            source, into = one.values, one.place
+            if source.dim() == 1:
+                into[_places(len(source), len(into), groups)] = source
+                continue
+            blocks = 1 if getattr(one.layer, "groups", 1) > 1 else groups * int(getattr(one.layer, "parts", 1))
+            outputs = _places(source.shape[0], into.shape[0], groups)[:, None]
+            inputs = _places(source.shape[1], into.shape[1], blocks)
+            into[outputs, _others(inputs, into.shape[1])] *= noise
+            into[outputs, inputs] = source
     return wide
 
 
@@ -82,41 +82,82 @@ def grow_by_copies(narrow: nn.Module, wide: nn.Module, *, seed: int = 0) -> nn.M
         shrink with the width, it starts as nearly the same function only.
 
     Raises:
-        InvalidInputError: The networks have other parameters, ``wide`` is the narrower one, or pixels become channels
-            (`torch.nn.PixelUnshuffle`), which parts copies.
+        InvalidInputError: The networks are no torch modules or have other parameters, ``wide`` is the narrower one, or
+            pixels become channels (`torch.nn.PixelUnshuffle`), which parts copies. ``wide`` is as it was.
     """
+    matched = _matched(narrow, wide)
     if any(isinstance(layer, nn.PixelUnshuffle) for layer in narrow.modules()):
         raise InvalidInputError("A network that makes channels of pixels cannot be grown.")
     random = torch.Generator().manual_seed(seed)
     pixels = _pixels_of_shuffled(narrow)
-    targets = dict(wide.named_modules())
     with torch.no_grad():
-        for name, layer in narrow.named_modules():
-            for key, source in layer.named_parameters(recurse=False):
-                into = _parameter(targets, name, key)
-                swapped = key == "weight" and isinstance(layer, TRANSPOSED)
-                values, place = (source.transpose(0, 1), into.transpose(0, 1)) if swapped else (source, into)
-                if values.dim() != place.dim() or any(a > b for a, b in zip(values.shape, place.shape, strict=True)):
-                    raise InvalidInputError(
-                        f"{name}.{key} of the narrow network is {tuple(source.shape)} and {tuple(into.shape)} in the "
-                        "other one, which cannot grow from it."
-                    )
-                values = values[_origins(len(values), len(place), pixels.get(name, 1))]
-                if place.dim() > 1 and values.shape[1] != place.shape[1]:
-                    origins = _origins(values.shape[1], place.shape[1])
-                    shares = 0.5 + torch.rand(len(place), len(origins), generator=random)
-                    sums = torch.zeros(len(place), values.shape[1]).index_add_(1, origins, shares)
-                    shares = (shares / sums[:, origins]).to(values)
-                    values = values[:, origins] * shares.reshape(*shares.shape, *[1] * (place.dim() - 2))
-                place.copy_(values)
+        for one in matched:
+            values, place = one.values, one.place
+            values = values[_origins(len(values), len(place), pixels.get(one.name, 1))]
+            if place.dim() > 1 and values.shape[1] != place.shape[1]:
+                origins = _origins(values.shape[1], place.shape[1])
+                shares = 0.5 + torch.rand(len(place), len(origins), generator=random)
+                sums = torch.zeros(len(place), values.shape[1]).index_add_(1, origins, shares)
+                shares = (shares / sums[:, origins]).to(values)
+                values = values[:, origins] * shares.reshape(*shares.shape, *[1] * (place.dim() - 2))
+            place.copy_(values)
     return wide
 
 
-def _parameter(modules: dict[str, nn.Module], name: str, key: str) -> nn.Parameter:
-    parameter = getattr(modules.get(name), key, None)
-    if not isinstance(parameter, nn.Parameter):
-        raise InvalidInputError(f"The wide network has no {name}.{key}, and cannot grow from the narrow one.")
-    return parameter
+@dataclass(frozen=True)
+class _Matched:
+    """A parameter of the narrow network and that of the wide one which grows from it.
+
+    Attributes:
+        name: Of the layer.
+        layer: Of the narrow network.
+        values: Of the narrow network, (outputs, inputs, ...) or (outputs,).
+        place: A view of the wide network's, in the same order.
+    """
+
+    name: str
+    layer: nn.Module
+    values: torch.Tensor
+    place: torch.Tensor
+
+
+def _matched(narrow: nn.Module, wide: nn.Module) -> list[_Matched]:
+    _require_module(narrow)
+    _require_module(wide)
+    targets = {full: parameter for full, _, _, parameter in _parameters(wide)}
+    found = []
+    for full, name, layer, source in _parameters(narrow):
+        into = targets.pop(full, None)
+        if into is None:
+            raise InvalidInputError(f"The wide network has no {full}, and cannot grow from the narrow one.")
+        if (
+            source.dim() != into.dim()
+            or source.shape[2:] != into.shape[2:]
+            or any(a > b for a, b in zip(source.shape, into.shape, strict=True))
+        ):
+            raise InvalidInputError(
+                f"{full} of the narrow network is {tuple(source.shape)} and {tuple(into.shape)} in the other one, "
+                "which cannot grow from it."
+            )
+        swapped = source.dim() > 1 and isinstance(layer, TRANSPOSED)
+        values, place = (one.detach().transpose(0, 1) if swapped else one.detach() for one in (source, into))
+        found.append(_Matched(name, layer, values, place))
+    if targets:
+        raise InvalidInputError(f"The narrow network has no {min(targets)}, from which the wide one could grow.")
+    return found
+
+
+def _require_module(network: object) -> None:
+    if not isinstance(network, nn.Module):
+        hint = "; that of a TorchNetwork is its .module" if hasattr(network, "module") else ""
+        raise InvalidInputError(f"What grows is a torch.nn.Module; got {type(network).__name__}{hint}.")
+
+
+def _parameters(network: nn.Module) -> Iterator[tuple[str, str, nn.Module, nn.Parameter]]:
+    """All of them: the name, that of the layer, the layer, the parameter."""
+    for name, layer in network.named_modules():
+        for key, parameter in layer.named_parameters(recurse=False):
+            yield f"{name}.{key}" if name else key, name, layer, parameter
 
 
 def _pixels_of_shuffled(network: nn.Module) -> dict[str, int]:
