@@ -442,7 +442,8 @@ def test_weights_load_alike_with_and_without_a_header(
         assert all(torch.equal(value, module.state_dict()[key]) for key, value in expected.module.state_dict().items())
     again = accelir.network(str(path))
     assert (again.name, again.family, again.width) == (name, expected.family, expected.width)
-    assert again.fingerprint() == expected.fingerprint() and again.provenance == expected.provenance
+    assert again.fingerprint() == expected.fingerprint()
+    assert again.provenance == {key: value for key, value in expected.provenance.items() if "psnr" not in key}
 
 
 def test_weights_that_the_zoo_trains_have_their_header(
@@ -458,5 +459,6 @@ def test_weights_that_the_zoo_trains_have_their_header(
     record = read_record(tmp_path / "edsr-x4-f8.safetensors")
     assert record is not None
     assert (record.network, record.task) == ("edsr-x4-f8", "sr-x4")
-    assert record.provenance == json.loads((tmp_path / "edsr-x4-f8.json").read_text())
+    written = json.loads((tmp_path / "edsr-x4-f8.json").read_text())
+    assert record.provenance == {key: value for key, value in written.items() if "psnr" not in key}
     assert {value.dtype for value in load_file(tmp_path / "edsr-x4-f8.safetensors").values()} == {torch.float16}
