@@ -32,6 +32,8 @@ import accelir
 from accelir.bench.measure import bytes_saved, summarise
 from accelir.bench.results import ResultFile
 from accelir.network import IRNetwork
+from accelir.profiling.controls import control_estimate
+from accelir.profiling.estimate import Estimate
 
 ARMS = ("profile", "measured", "uniform", "plain-mse", "variance")
 
@@ -96,16 +98,21 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
     usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in job.curve}
     record: dict[str, Any] = {"usual_curve": [[size, round(score, 5)] for size, score in sorted(usual.items())]}
     record["qualities"] = []
+    plain = {
+        f"plain-mse {json.dumps(options)}": accelir.codec(codec, **options)
+        for options in (job.plain if "plain-mse" in arms else ())
+    }
+    uniform: dict[str, Estimate] = {}
+    for arm, coder in plain.items():
+        # With one level for all blocks that may be any number, curves only say where the search for a size begins.
+        known = next(iter(uniform.values()), None) if coder.continuous_levels else None
+        uniform[arm] = known or control_estimate("uniform", coder, network, shared.image, None)
     for quality in job.qualities:
         budget = len(shared.usual(quality))
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
         # The controls too are written with the options that the profile found best, but plain MSE has its own.
         profile = accelir.profile_for(codec, network)
-        plain = {
-            f"plain-mse {json.dumps(options)}": accelir.codec(codec, **options)
-            for options in (job.plain if "plain-mse" in arms else ())
-        }
         for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
             started = time.perf_counter()
             encoded = accelir.encode(
@@ -113,7 +120,7 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
                 network=network,
                 codec=plain.get(arm, codec),
                 budget=accelir.Bytes(budget),
-                estimate="uniform" if arm in plain else arm,
+                estimate=uniform.get(arm, arm),
                 profile=None if arm in plain else profile,
             )
             seconds[arm] = round(time.perf_counter() - started, 3)
