@@ -257,7 +257,8 @@ class Picture:
                 files[place] = written(way)
             except accelir.BudgetError:
                 # Whole chroma may not go into so little.
-                continue
+                if not files and way is ways[-1]:
+                    raise
         best = next(iter(files))
         if len(files) > 1:
             codec, estimate = ways[max(files)]

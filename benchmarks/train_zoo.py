@@ -27,7 +27,7 @@ from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
 from accelir.bench.results import provenance
-from accelir.image import ImageArray, pictures_in
+from accelir.image import ImageArray, pictures_in, write_atomically
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors
@@ -39,14 +39,11 @@ from accelir.training.team import Team
 from accelir.weights import WeightsRecord, pack_weights
 from accelir_plugins.span import SPAN
 
-SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6, "unseen": 0.5}
+SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6, "unseen": 0.5, "sharp": 0.1}
 """What a network against blur is shown that does not deblur yet; see `accelir.training.shake`."""
 
-SHAKE_ON = {"lights": 0.0, "opening": 0.0, "compressed": 0.75, "unseen": 0.5}
+SHAKE_ON = {"lights": 0.0, "opening": 0.0, "compressed": 0.75, "unseen": 0.5, "sharp": 0.1}
 """What one is shown that does."""
-
-SHARP = 16
-"""Kernels among the 160 that blur nothing: what is sharp is to stay so."""
 
 NARROWED_BY = 20
 """Batches by which it is judged what matters of a network that is narrowed."""
@@ -103,7 +100,7 @@ def main() -> None:
             if isinstance(module, SPAN):
                 module = module.fused()
             record = WeightsRecord(network=name, task=job.family.task.name)
-            path.write_bytes(pack_weights(module.state_dict(), record, half=True))
+            write_atomically(path, pack_weights(module.state_dict(), record, half=True))
             seconds = before + time.time() - clock
             spent.unlink(missing_ok=True)
             scored = scores(shipped(name, job), options.data) if (options.data / "bench").is_dir() else {}
@@ -198,9 +195,7 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
         return pairs(data, family.task, family.side), None
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
-    still = np.zeros((3, 3), np.float32)
-    still[1, 1] = 1
-    blur = [*all_ways_round(kernels(data)), *[still] * SHARP]
+    blur = all_ways_round(kernels(data))
     shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))

@@ -462,3 +462,37 @@ def test_weights_that_the_zoo_trains_have_their_header(
     written = json.loads((tmp_path / "edsr-x4-f8.json").read_text())
     assert record.provenance == {key: value for key, value in written.items() if "psnr" not in key}
     assert {value.dtype for value in load_file(tmp_path / "edsr-x4-f8.safetensors").values()} == {torch.float16}
+
+
+def test_a_network_narrowed_to_its_own_width_is_itself(benchmarks: None) -> None:
+    from zoo_narrowing import narrow_nafnet
+
+    wide, narrow = (stirred(untrained("nafnet-deblur", 8)).module for _ in range(2))
+    with torch.no_grad():
+        for parameter in narrow.parameters():
+            parameter.zero_()
+    inputs = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    narrow_nafnet(wide, narrow, [(wide(inputs) - inputs).abs().mean()])
+    assert all(torch.equal(a, b) for a, b in zip(wide.parameters(), narrow.parameters(), strict=True))
+
+
+def test_narrowing_keeps_what_matters(benchmarks: None) -> None:
+    from zoo_narrowing import narrow_nafnet
+
+    wide, narrow = stirred(untrained("nafnet-deblur", 16)).module, untrained("nafnet-deblur", 8).module
+    with torch.no_grad():
+        # Of the gates of one block, the odd channels are read by nothing.
+        wide.encoders[0][0].conv5.weight[:, 1::2] = 0
+    inputs = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    narrow_nafnet(wide, narrow, [(wide(inputs) - inputs).abs().mean()])
+    assert (narrow.encoders[0][0].conv5.weight != 0).all()
+
+
+def test_a_swinir_twice_as_wide_starts_as_the_same_function(benchmarks: None) -> None:
+    from zoo_jobs import grow_swinir
+
+    narrow, wide = stirred(untrained("swinir-x4", 30)).module, untrained("swinir-x4", 60).module
+    grow_swinir(narrow, wide)
+    inputs = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(wide(inputs), narrow(inputs), atol=1e-4)

@@ -38,7 +38,8 @@ class Guidance:
 
     Attributes:
         networks: Their names, in the caller's order.
-        passes: Forward and backward passes that they took, all together; two forward passes of each count as one.
+        passes: Forward and backward passes that they took, all together; the two forward passes of each by which the
+            result is held against the file made without count as one.
         before: Of each, the PSNR in dB of what it restores of the file made without guidance: all samples, 0..255.
         after: The same of this file.
     """

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ LARGEST = 65_536
 
 CONVERTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 """Loggers that tell of every operator of torchvision that is not there, and of what `ExportError` says anyway."""
+
+_CONVERTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -148,14 +151,16 @@ def export_onnx(
 def _quiet() -> Iterator[None]:
     """Nothing of what the converters log is shown."""
     loggers = [logging.getLogger(name) for name in CONVERTERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    # One at a time: levels are those of all threads.
+    with _CONVERTING:
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: int, opset: int) -> Any:

@@ -63,30 +63,30 @@ def require_guidable(codec: Codec, image: ImageArray, networks: Sequence[IRNetwo
         raise _unguidable(codec)
 
 
-def require_passes(passes: int, networks: Sequence[IRNetwork], sensitivity: Sensitivity | None) -> None:
+def require_passes(passes: int, networks: Sequence[IRNetwork], *, measuring: bool) -> None:
     """Make sure that so many passes can do anything.
 
     Args:
         passes: Forward and backward passes of all networks together.
         networks: That guide.
-        sensitivity: None where it is still to be measured.
+        measuring: Whether sensitivities are still to be measured.
 
     Raises:
         InvalidInputError: There are too few.
     """
-    least = _least_passes(networks, sensitivity)
+    least = _least_passes(networks, measuring=measuring)
     if passes < least:
         what = f"{len(networks)} networks" if len(networks) > 1 else f"network {networks[0].name!r}"
-        measuring = ", whose sensitivity is to be measured," if sensitivity is None else ""
+        first = ", whose sensitivity is to be measured," if measuring else ""
         raise InvalidInputError(
-            f"A reference guides {what}{measuring} with {least} passes or more; got {passes}. To go without guidance, "
+            f"A reference guides {what}{first} with {least} passes or more; got {passes}. To go without guidance, "
             "say passes=0 (--passes 0)."
         )
 
 
-def _least_passes(networks: Sequence[IRNetwork], sensitivity: Sensitivity | None) -> int:
+def _least_passes(networks: Sequence[IRNetwork], *, measuring: bool) -> int:
     # Of each network one that is followed, one for holding the result against the start.
-    return (2 if sensitivity is not None else 2 + PROBES) * len(networks)
+    return (2 + PROBES if measuring else 2) * len(networks)
 
 
 def _unguidable(codec: Codec) -> CodecError:
@@ -145,7 +145,7 @@ def guide(
         NotDifferentiableError: A network has no gradients.
         CodecError: The codec cannot be guided.
     """
-    least_passes = _least_passes(networks, sensitivity)
+    least_passes = _least_passes(networks, measuring=sensitivity is None)
     steps = 1 + (passes - least_passes) // len(networks)
     taken = least_passes - len(networks)
     if sensitivity is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import secrets
@@ -74,8 +75,8 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
 
     Paths, bytes and PIL images keep gray ("L", "1") as gray and everything else that is opaque becomes RGB; the EXIF
     orientation is applied. Pixels keep their colour space: an RGB profile stays true of them. CMYK becomes RGB as
-    Pillow converts it, without its profile. Of several frames or pages the first is taken, with a `FramesWarning`; of a
-    PIL image that was moved to another one, that.
+    Pillow converts it, without its profile. Of a file of several frames or pages the first is taken, with a
+    `FramesWarning`; of a PIL image the one that it is at.
 
     Args:
         source: A path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or (H, W).
@@ -100,6 +101,8 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
             picture: Image.Image = Image.open(io.BytesIO(data))
             deep = _is_deep(picture) or _is_deep_avif(data) or _is_deep_jpeg2000(data)
             picture.load()
+            # Not of a PIL image, whose frames cannot be counted without losing what was drawn on it.
+            _warn_of_frames(picture, source)
         except unreadable as error:
             why = "of no known format" if isinstance(error, UnidentifiedImageError) else error
             raise DecodeError(f"Not a picture that can be read: {_describe(source)} ({why}).{hint}") from error
@@ -114,7 +117,6 @@ def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
         raise InvalidInputError(
             f"An image is a path, bytes, a PIL image or a uint8 array; got {type(source).__name__}."
         )
-    _warn_of_frames(picture, source)
     picture = upright(picture)
     if picture.mode.startswith(("I", "F")):
         raise InvalidInputError(
@@ -317,6 +319,14 @@ def block_grid(image: ImageArray, block: int) -> tuple[int, int]:
     return -(-height // block), -(-width // block)
 
 
+def outside() -> int:
+    """The stacklevel of whoever called into this package, for a warning of the function that asks."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "accelir":
+        level, frame = level + 1, frame.f_back
+    return level - 1
+
+
 def _warn_of_frames(picture: Image, source: ImageLike) -> None:
     """Say that only the first frame is taken, where there are more and nobody has moved to another."""
     try:
@@ -326,7 +336,8 @@ def _warn_of_frames(picture: Image, source: ImageLike) -> None:
         return
     if several and picture.format not in _OF_ONE_PICTURE:
         name = source if isinstance(source, str | Path) else "The picture"
-        warnings.warn(f"{name} has several frames or pages; only the first is taken.", FramesWarning, stacklevel=3)
+        text = f"{name} has several frames or pages; only the first is taken."
+        warnings.warn(text, FramesWarning, stacklevel=outside())
 
 
 def _is_deep(picture: Image) -> bool:

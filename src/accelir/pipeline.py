@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -20,7 +19,16 @@ from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
 from accelir.errors import BudgetError, DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
 from accelir.guidance import PASSES, guide, require_guidable, require_passes
-from accelir.image import FramesWarning, ImageArray, ImageLike, as_image_array, read_bytes, read_image, with_metadata
+from accelir.image import (
+    FramesWarning,
+    ImageArray,
+    ImageLike,
+    as_image_array,
+    outside,
+    read_bytes,
+    read_image,
+    with_metadata,
+)
 from accelir.metadata import Metadata, MetadataWarning
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
@@ -136,6 +144,7 @@ def encode(
         clean = net.task.matching(clean, array)
     if passes:
         require_guidable(coder, array, nets)
+        require_passes(passes, nets, measuring=False)
     limit = budget.resolve(array, coder, kept)
     profiles = profile_of_each(profile, nets)
     known = _find_profile(profiles[0], estimate, coder, net)
@@ -146,7 +155,7 @@ def encode(
     def attempt(way: Codec) -> _Attempt:
         guess = _estimate(estimate, way, nets, array, clean, known, profiles[1:])
         if passes:
-            require_passes(passes, nets, guess.sensitivity)
+            require_passes(passes, nets, measuring=guess.sensitivity is None)
         prepared: Prepared = way.prepare(array, sensitivity=guess.sensitivity)
         if kept:
             prepared = PreparedWithMetadata(way, prepared, kept)
@@ -184,7 +193,7 @@ class _Attempt:
 
 
 def _successes(attempt: Callable[[Codec], _Attempt], ways: Sequence[Codec]) -> list[_Attempt]:
-    """Of the ways whose files can be so small, at least one; the first one's error where there is none."""
+    """Of the ways whose files can be so small, at least one; where there is none, the error that tells the smallest."""
     made, errors = [], []
     for way in ways:
         try:
@@ -192,7 +201,7 @@ def _successes(attempt: Callable[[Codec], _Attempt], ways: Sequence[Codec]) -> l
         except BudgetError as error:
             errors.append(error)
     if not made:
-        raise errors[0]
+        raise min(errors, key=lambda error: error.smallest)
     return made
 
 
@@ -284,11 +293,11 @@ def restore(
     return restored
 
 
-def _opened(source: str | Path | bytes) -> Image | bytes:
-    """What the codec of a file makes of it; the bytes where no codec claims it."""
+def _opened(source: str | Path | bytes) -> Image | str | Path | bytes:
+    """What the codec of a file makes of it; itself where no codec claims it."""
     data = read_bytes(source)
     coder = registry.codec_for(data)
-    return data if coder is None else with_metadata(coder.decode(data), data, source)
+    return source if coder is None else with_metadata(coder.decode(data), data, source)
 
 
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
@@ -335,17 +344,9 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         return found
     known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
     stand_in = "it" if nearest == net.name else f"that of {nearest!r}"
-    warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=_outside())
+    warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=outside())
     found.check(coder)
     return found
-
-
-def _outside() -> int:
-    """The stacklevel of whoever called into this module."""
-    level, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        level, frame = level + 1, frame.f_back
-    return level - 1
 
 
 def _passes(value: object) -> int:

@@ -59,9 +59,9 @@ def compressed_randomly(pictures: torch.Tensor, mixture: Mixture, random: torch.
     shaped = torch.stack([shaped, shaped * uniform(*mixture.chroma_steps)[:, None, None]], dim=1)
     halved = uniform(0, 1) < torch.where(usual, mixture.usual_halved, mixture.halved)
     rows, columns = (side // 8 for side in pictures.shape[1:3])
-    spread = uniform(*mixture.dead_spread)[:, None, None]
-    dead = uniform(*mixture.dead)[:, None, None]
-    dead = dead + spread * torch.randn(count, rows, columns, generator=random, device=device)
+    spread = torch.randn(count, rows, columns, generator=random, device=device)
+    spread = spread * uniform(*mixture.dead_spread)[:, None, None]
+    dead = uniform(*mixture.dead)[:, None, None] + spread
     lost = jpeg_loss(
         pictures,
         torch.where(usual[:, None, None, None], tables, shaped),

@@ -21,7 +21,7 @@ from accelir.tasks import Deblur, Denoise, SuperResolution, Task, camera_shake_k
 from accelir.training.data import Batch
 from accelir.training.lossy import compressed_randomly
 from accelir.training.mixture import MIXTURE, NOISY_MIXTURE
-from accelir.training.shake import UNNAMED, ShakePairs, lights_left, require_shares
+from accelir.training.shake import SHARP, UNNAMED, ShakePairs, lights_left, require_shares
 
 __all__ = ["ResidentPairs"]
 
@@ -97,6 +97,7 @@ class ResidentPairs:
             `accelir.training.shake.ShakePairs`.
         opening: For deblurring: share of the training after which compressed inputs and trajectories join.
         unseen: For deblurring: share of the inputs that one of 512 random camera trajectories blurs from there on.
+        sharp: For deblurring: share of the inputs that nothing blurs.
 
     Raises:
         InvalidInputError: Another task, no photograph or a gray one, a share that is none, or for deblurring no kernel
@@ -114,6 +115,7 @@ class ResidentPairs:
         lights: float = 0.7,
         opening: float = 0.7,
         unseen: float = 0.125,
+        sharp: float = 0.0,
     ) -> None:
         # A derived task may make its inputs in a way of its own.
         if type(task) not in (SuperResolution, Denoise, Deblur):
@@ -124,7 +126,7 @@ class ResidentPairs:
             raise InvalidInputError("Photographs to train on have three channels.")
         if compressed is None:
             compressed = 0.6 if isinstance(task, Deblur) else 1.0
-        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen)
+        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen, sharp=sharp)
         self.task = task
         self.device = torch.device(device)
         self.compressed, self.lights, self.opening, self.unseen = compressed, lights, opening, unseen
@@ -138,7 +140,8 @@ class ResidentPairs:
         self._named = len(kernels)
         if isinstance(task, Deblur):
             trajectories = _trajectories(tuple(task.extent)) if opening < 1 and unseen else []
-            self._kernels = _centred([*kernels, *trajectories]).to(device)
+            self._kernels = _centred([*kernels, *trajectories, SHARP]).to(device)
+            self.sharp = sharp
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Draw a batch: as `accelir.training.data.Source.batch`, but uint8 tensors on the device.
@@ -177,9 +180,12 @@ class ResidentPairs:
             share = self._share(lights_left(self.lights, self.opening, progress), count, random)
             references = torch.where(share[:, None, None, None], _with_point_lights(references, random), references)
         labels = torch.randint(self._named, (count,), generator=random, device=self.device)
-        if progress >= self.opening and len(self._kernels) > self._named:
-            others = torch.randint(self._named, len(self._kernels), (count,), generator=random, device=self.device)
+        last = len(self._kernels) - 1
+        if progress >= self.opening and last > self._named:
+            others = torch.randint(self._named, last, (count,), generator=random, device=self.device)
             labels = torch.where(self._share(self.unseen, count, random), others, labels)
+        if self.sharp:
+            labels = torch.where(self._share(self.sharp, count, random), last, labels)
         spectra = torch.fft.rfft2(self._kernels[labels], s=(whole, whole))
         # The kernels' middle comes to the origin; what wraps around stays in the margin.
         shifts = torch.arange(whole, device=self.device) * (2 * torch.pi * MARGIN / whole)

@@ -23,12 +23,16 @@ from accelir.tasks import Deblur, camera_shake_kernel
 from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
-__all__ = ["UNNAMED", "KernelNaming", "ShakePairs", "all_ways_round", "lights_left", "require_shares"]
+__all__ = ["SHARP", "UNNAMED", "KernelNaming", "ShakePairs", "all_ways_round", "lights_left", "require_shares"]
 
 Array = npt.NDArray[np.uint8]
 
 UNNAMED = -1
 """The name of a trajectory that is none of the kernels."""
+
+
+SHARP: npt.NDArray[np.float32] = np.ones((1, 1), np.float32)
+"""The kernel that blurs nothing."""
 
 
 def require_shares(**shares: float) -> None:
@@ -79,6 +83,7 @@ class ShakePairs:
         compressed: Share of the inputs that go through ``compress`` from there on.
         unseen: Share of the inputs that trajectories blur from there on: without them a network learns the kernels by
             heart, and makes worse what another blur has made.
+        sharp: Share of the inputs that nothing blurs, from the first on: what is sharp is to stay so.
     """
 
     margin = 24
@@ -95,11 +100,12 @@ class ShakePairs:
         opening: float = 0.7,
         compressed: float = 0.6,
         unseen: float = 0.125,
+        sharp: float = 0.0,
     ) -> None:
         largest = max(max(kernel.shape) for kernel in kernels)
         if largest > 2 * self.margin + 1:
             raise InvalidInputError(f"Blur kernels reach up to {2 * self.margin + 1} pixels a side; got {largest}.")
-        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen)
+        require_shares(lights=lights, opening=opening, compressed=compressed, unseen=unseen, sharp=sharp)
         self.references = references
         self.kernels = list(kernels)
         self.task = task
@@ -108,6 +114,7 @@ class ShakePairs:
         self.opening = opening
         self.compressed = compressed
         self.unseen = unseen
+        self.sharp = sharp
 
     def batch(self, rng: np.random.Generator, count: int, patch: int, progress: float = 0.0) -> Batch:
         """Inputs and references, and as labels the kernel of each input, -1 for a trajectory.
@@ -140,6 +147,8 @@ class ShakePairs:
             kernel = self.kernels[label]
             if opened and rng.random() < self.unseen:
                 label, kernel = UNNAMED, camera_shake_kernel(rng, self.task.extent)
+            if self.sharp and rng.random() < self.sharp:
+                label, kernel = UNNAMED, SHARP
             image = np.ascontiguousarray(self.task.degrade_with(reference, kernel, rng)[inner, inner])
             inputs[row] = self.compress(image, self.task, rng) if opened and rng.random() < self.compressed else image
             references[row] = reference[inner, inner]

@@ -41,9 +41,8 @@ _ROW_MAJOR = np.argsort(transform.ZIGZAG)
 _FALLOFF_STEP = 16.0
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
-# Trust by which a way to store chroma is chosen. On 39 crops of training photographs for edsr-x4-f16, at Pillow's
-# qualities 50, 65, 75, 82 and 90, the sum of what choosing gained was 0.253 dB, with 0.5 0.246, with 1 0.228, with 0
-# 0.222; who knew the restored picture would have gained 0.275.
+# Trust by which a way to store chroma is chosen, found on crops of training photographs: 0 believes in whole chroma too
+# often, 1 too seldom.
 _JUDGED_BY = np.float32(0.75)
 # Of which an error is weighed at once.
 _UNITS_AT_ONCE = 4096
