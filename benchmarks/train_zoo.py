@@ -235,6 +235,10 @@ def shipped(name: str, job: Job) -> TorchNetwork:
     return TorchNetwork(module.fused() if isinstance(module, SPAN) else module, job.family.task, name)
 
 
+def _length(name: str, job: Job, again: bool) -> str:
+    return f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else ""
+
+
 def write_provenance(
     name: str,
     job: Job,
@@ -257,7 +261,7 @@ def write_provenance(
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
         + (" --again" if again else "")
-        + (f" --steps {job.recipe.steps}" if again or job.recipe.steps != ZOO[name].recipe.steps else "")
+        + (_length(name, job, again) if options.seconds is None else f" --seconds {options.seconds:g}")
         + (f" --batch {job.recipe.batch}" if job.recipe.batch != ZOO[name].recipe.batch else "")
         + (f" --patch {job.recipe.patch}" if job.recipe.patch != ZOO[name].recipe.patch else "")
         + (

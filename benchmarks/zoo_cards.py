@@ -75,6 +75,10 @@ which for super-resolution is enlarged by Pillow's bicubic. MACs are multiply-ac
 Milliseconds are for a megapixel of output too, by `restore()` on {machine}.
 Weights are {megabytes:.1f} MB in all, in half precision, under {licence}.
 
+Which one? For super-resolution SPAN restores most for its work, and FSRCNN takes the least; SwinIR trains slowly, and
+with the hours that it had here does not repay its work. Against noise DnCNN is quick, Restormer better. The networks
+against camera shake are for measuring only, see [there](#camera-shake).
+
 ![PSNR over multiply-accumulates](pictures/zoo.svg)
 
 """
@@ -91,12 +95,12 @@ and in the last six trainings of `nafnet-deblur-f16` and those that began with i
 A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
 named, up to eight networks were trained on it at a time.
 
-The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made
-it, one for each row here; where it says *by the clock*, the steps are those that went into the time, and its command
-names them. `python benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others
-for some of them. `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real
-files instead of this mixture and steps of its own; against camera shake it draws no point lights and does not ask for
-the kernel's name, without which a network that starts from nothing stays at its input.
+The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made it,
+one for each row here; where it says *by the clock*, the steps are those that went into the time. `python
+benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others for some of them.
+`accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real files instead of
+this mixture and steps of its own; against camera shake it draws no point lights and does not ask for the kernel's name,
+without which a network that starts from nothing stays at its input.
 
 | network | steps | batch x side | loss | optimiser | started from | minutes | data |
 |---|---|---|---|---|---|---|---|

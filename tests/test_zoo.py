@@ -1,11 +1,13 @@
 """The families: what they promise, what they cost by hand, and what their papers say they weigh."""
 
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -496,3 +498,23 @@ def test_a_swinir_twice_as_wide_starts_as_the_same_function(benchmarks: None) ->
     inputs = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(wide(inputs), narrow(inputs), atol=1e-4)
+
+
+RECORDS = [json.loads(path.read_text()) for path in sorted((Path(builtin.__file__).parent / "weights").glob("*.json"))]
+
+
+@pytest.mark.parametrize("family", sorted({record["name"].rsplit("-f", 1)[0] for record in RECORDS}))
+def test_wider_is_better(family: str) -> None:
+    members = sorted((r for r in RECORDS if r["name"].rsplit("-f", 1)[0] == family), key=lambda r: r["width"])
+    scores = [record["kodak24_psnr_rgb"] for record in members]
+    middling = [score.get("q75", score.get("q20")) for score in scores]
+    assert all(narrow < wide for narrow, wide in itertools.pairwise(middling))
+    assert all(score["clean"] > score["untouched"] for score in scores)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["name"])
+def test_shipped_weights_say_where_they_come_from(record: dict[str, Any]) -> None:
+    header = read_record(Path(builtin.__file__).parent / "weights" / f"{record['name']}.safetensors")
+    assert header is not None
+    assert (header.network, header.task) == (record["name"], record["task"])
+    assert header.provenance == {key: value for key, value in record.items() if "psnr" not in key}
