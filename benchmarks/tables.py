@@ -131,9 +131,9 @@ which that finds the same bytes.
 TIME_BESIDE = """
 The first call of a process takes {first:.1f} s with nothing compiled, and {kept:.1f} s where an earlier process has
 left compiled code. Resident memory, torch and the photograph included, comes to {memory} for {megapixels} megapixels.
-In one thread a megapixel takes {slowest:.2f} s in a picture of {smallest:.2f} megapixels and {fastest:.2f} s in one of
-{largest:.0f}: what a call costs whatever the size weighs in small ones. A folder goes {folder:.2f} times as fast on two
-processors as on one.
+In one thread a megapixel takes {each} s in pictures of {sizes} megapixels: in small ones more files are written before
+the budget is met, since their sizes are not foreseen. A folder goes {folder:.2f} times as fast on two processors as on
+one once the workers have started, which takes {start:.1f} s, and with that {whole:.2f} times for {pictures} pictures.
 """
 
 EARLIER = "†"
@@ -391,14 +391,15 @@ def _time_rows(found: dict[str, Any]) -> list[str]:
         rows.append(_row(cells))
     calls = {record["cache"]: record["seconds_of_first_call"] for record in measured("first call")}
     sizes = sorted((record["height"] * record["width"] / 1e6, record) for record in measured("pixels"))
-    (smallest, least), (largest, most) = sizes[0], sizes[-1]
-    speeds = {record["workers"]: record["pictures_per_second_after"] for record in measured("folder")}
+    one, two = sorted(measured("folder"), key=lambda record: int(record["workers"]))
     memory = [f"{record['gigabytes_at_most']:.2f} GB" for record in measured("memory")]
     of = [f"{record['height'] * record['width'] / 1e6:.0f}" for record in measured("memory")]
     beside = TIME_BESIDE.format(
         first=calls["empty"], kept=calls["kept"], memory=" and ".join(memory), megapixels=" and ".join(of),
-        slowest=least["seconds_per_megapixel"], smallest=smallest, fastest=most["seconds_per_megapixel"],
-        largest=largest, folder=speeds[2] / speeds[1],
+        each=" / ".join(f"{record['seconds_per_megapixel']:.2f}" for _, record in sizes),
+        sizes=" / ".join(f"{size:.2g}" for size, _ in sizes),
+        folder=two["pictures_per_second_after"] / one["pictures_per_second_after"],
+        start=two["seconds_to_first"], whole=one["seconds"] / two["seconds"], pictures=two["pictures"],
     )  # fmt: skip
     return [*rows, beside.rstrip()]
 
