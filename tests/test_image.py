@@ -155,12 +155,17 @@ def test_of_several_frames_the_first_is_taken_and_that_is_said(kind, tmp_path) -
     path = tmp_path / "several"
     path.write_bytes(of_frames(kind, FRAMES))
     first = as_image_array(of_frames(kind, FRAMES[:1]))
-    with pytest.warns(FramesWarning, match="several has several frames or pages; only the first is taken"):
+    with pytest.warns(FramesWarning, match="several has several frames or pages; only the first is taken") as said:
         found = as_image_array(path)
+    assert said[0].filename == __file__
     assert np.abs(found.astype(int) - first).mean() < 4 < np.abs(np.roll(first, 9, axis=0).astype(int) - first).mean()
+    with pytest.warns(FramesWarning, match="The picture has several"):
+        as_image_array(path.read_bytes())
     with Image.open(path) as opened:
-        with pytest.warns(FramesWarning, match="The picture has several"):
-            as_image_array(opened)
+        opened.load()
+        opened.paste(248, (0, 0, *opened.size))
+        drawn = np.asarray(opened.convert("RGB"))
+        assert np.array_equal(as_image_array(opened), drawn), "what somebody has drawn on it"
         opened.seek(1)
         assert as_image_array(opened).shape == GRADIENT.shape, "a frame that somebody has chosen"
     with pytest.warns(FramesWarning, match="several has several"):
