@@ -227,6 +227,11 @@ class TestRestore:
         scale = registry.network(NETWORKS[0]).task.scale
         assert restored.size == (64 * scale, 48 * scale)
 
+    @pytest.mark.parametrize("folder", [".", "/", ""])
+    def test_a_folder_is_a_wrong_call(self, folder):
+        result = run("restore", folder, "-n", "any")
+        assert result.exit_code == 2 and "is a folder" in result.stderr
+
     def test_an_unknown_ending_is_a_wrong_call(self, picture, tmp_path):
         assert run("restore", picture, "-n", "any", "-o", tmp_path / "out.xyz").exit_code == 2
 

@@ -94,7 +94,8 @@ def test_restore_takes_paths_bytes_pictures_and_arrays(tmp_path, noisy) -> None:
     encoded = accelir.encode(noisy[:64, :48], network="dncnn-s25-f8", budget=accelir.BitsPerPixel(1))
     path = encoded.save(tmp_path / "small.jpg")
     picture = Image.open(path)
-    results = [accelir.restore(source, network="dncnn-s25-f8") for source in (path, str(path), encoded.data, picture)]
+    sources = (path, str(path), encoded.data, encoded, picture)
+    results = [accelir.restore(source, network="dncnn-s25-f8") for source in sources]
     assert all(result.size == (48, 64) for result in results)
     array = accelir.restore(np.asarray(picture), network="dncnn-s25-f8")
     picture.close()

@@ -186,6 +186,8 @@ def restore(
     task: TaskOption = None,
 ) -> None:
     """Decode FILE and restore the picture."""
+    if not file.name or file.is_dir():
+        raise typer.BadParameter(f"{file} is a folder; name a picture.", param_hint="FILE")
     target = output or _beside(file, ".png", "-restored", always=True)
     _protect(file, target)
     kind = _picture_format(target)
@@ -379,7 +381,7 @@ def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Bu
 
 
 def _beside(source: Path, extension: str, mark: str, *, always: bool = False) -> Path:
-    """A name beside the source: the source's own name and a file that is there already are spared."""
+    """A name beside the source; where the plain one is the source's own or taken, one with the mark, taken or not."""
     plain = source.with_suffix(extension)
     if not always and plain.name.lower() != source.name.lower() and not plain.exists():
         return plain

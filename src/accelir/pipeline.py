@@ -249,14 +249,14 @@ def restore(
 ) -> ImageArray: ...
 @overload
 def restore(
-    source: str | Path | bytes | Image,
+    source: str | Path | bytes | Image | Encoded,
     *,
     network: str | IRNetwork,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> Image: ...
 def restore(
-    source: ImageLike,
+    source: ImageLike | Encoded,
     *,
     network: str | IRNetwork,
     device: str | torch.device | None = None,
@@ -265,7 +265,8 @@ def restore(
     """Decode a file and restore the picture.
 
     Args:
-        source: A file's path or bytes (any format that a codec or Pillow reads), a PIL image, or an array.
+        source: A file's path or bytes (any format that a codec or Pillow reads), what `encode` returned, a PIL image,
+            or an array.
         network: A name or an instance.
         device: Any torch device; None for where the network is.
         dtype: torch.float32 or torch.bfloat16; None for bfloat16 where the machine computes it fast.
@@ -280,6 +281,8 @@ def restore(
     from PIL import Image as PILImage
 
     net = registry.network(network)
+    if isinstance(source, Encoded):
+        source = source.data
     if isinstance(source, np.ndarray):
         return net.restore(as_image_array(source), device=device, dtype=dtype)
     try:
