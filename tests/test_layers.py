@@ -91,7 +91,7 @@ def test_norms_of_nafnet_and_restormer_are_over_channels() -> None:
 
 def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding() -> None:
     torch.manual_seed(0)
-    attention = swinir._WindowAttention(12).eval()
+    attention = swinir.WindowAttention(12).eval()
     windows = torch.randn(1, 4, 64, 12)
     regions = torch.randint(0, 2, (4, 64))
     with torch.no_grad():
