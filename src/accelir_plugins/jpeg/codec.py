@@ -41,8 +41,8 @@ _ROW_MAJOR = np.argsort(transform.ZIGZAG)
 _FALLOFF_STEP = 16.0
 # The trellis needs a lambda above zero.
 _LEAST_LAGRANGIAN = 1e-9
-# Trust by which a way to store chroma is chosen, found on crops of training photographs: 0 believes in whole chroma too
-# often, 1 too seldom.
+# Trust by which a way to store chroma is chosen: from a quarter to three quarters it matters little, 0 and 1 are
+# a little worse (benchmarks/results/chroma_choice.json).
 _JUDGED_BY = np.float32(0.75)
 # Of which an error is weighed at once.
 _UNITS_AT_ONCE = 4096
