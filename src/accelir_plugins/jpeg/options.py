@@ -18,7 +18,7 @@ class JpegOptions(CodecOptions):
 
     Attributes:
         subsampling: Of the chroma: halved both ways, in width only, or not; "auto" writes "420" and "444" and keeps the
-            one whose error will cost less after restoration, which takes twice as long; "420" beside an
+            one whose error will cost less after restoration, all work done twice; "420" beside an
             Estimate that is handed over.
         restart_interval: Rows of MCUs after which coding starts anew, so that damage to the file does not spread; as
             ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
