@@ -34,7 +34,7 @@ from accelir.threads import processors
 from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
-from accelir.training.shake import KernelNaming, ShakePairs, all_ways_round
+from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.team import Team
 from accelir.weights import WeightsRecord, pack_weights
 from accelir_plugins.span import SPAN
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--patch", type=int, help="side of the crops, instead of the table's")
     parser.add_argument("--seconds", type=float, help="end by then, if the steps take longer")
+    parser.add_argument("--compiled", action="store_true", help="by torch.compile")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     # Of the code that runs, whatever is committed meanwhile.
@@ -92,6 +93,7 @@ def main() -> None:
             # Batches that a GPU makes are none for threads to make ahead.
             drawers=0 if isinstance(source, ResidentPairs) else None,
             seconds=options.seconds,
+            compiled=options.compiled,
         )
         team = Team.of_this_process()
         if team.first:
@@ -195,7 +197,7 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
         return pairs(data, family.task, family.side), None
     assert isinstance(family.task, Deblur)
     assert family.coarsest is not None
-    blur = all_ways_round(kernels(data))
+    blur = kernels(data)
     shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
     features, channels = family.coarsest
     naming = KernelNaming(features, channels * job.width, len(blur))
@@ -269,6 +271,7 @@ def write_provenance(
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
             else ""
         )
+        + (" --compiled" if options.compiled else "")
         + (f" --device {options.device}" if gpu else ""),
         "commit": commit,
         "seconds": round(seconds),

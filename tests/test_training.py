@@ -20,9 +20,10 @@ from accelir.training.data import Batch, Pairs, compress_randomly, make_pairs
 from accelir.training.growth import grow
 from accelir.training.muon import Optimiser, orthogonalised
 from accelir.training.recipe import Recipe, train
-from accelir.training.shake import KernelNaming, ShakePairs, all_ways_round
+from accelir.training.shake import KernelNaming, ShakePairs
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
+from accelir_plugins.mimounet import MIMOUNet
 
 
 @pytest.fixture(scope="module")
@@ -202,14 +203,6 @@ def test_unseen_trajectories_and_compression_join_when_the_training_opens(shake:
     assert 10 <= (after.labels < 0).sum() <= 45
 
 
-def test_a_kernel_goes_eight_ways_round() -> None:
-    kernel = np.arange(15, dtype=np.float32).reshape(3, 5)
-    ways = all_ways_round([kernel, kernel + 15])
-    assert len({way.tobytes() + bytes(way.shape) for way in ways}) == 16
-    assert {way.shape for way in ways} == {(3, 5), (5, 3)}
-    assert all(np.array_equal(np.sort(way.ravel()), np.sort(kernel.ravel())) for way in ways[:8])
-
-
 def test_trajectories_blur_as_large_a_share_as_is_asked_for(shake: ShakePairs) -> None:
     for unseen in (0.0, 1.0):
         pairs = ShakePairs(shake.references, shake.kernels, Deblur(), opening=0, unseen=unseen, compressed=0)
@@ -223,6 +216,15 @@ def test_kernels_beyond_the_margin_are_refused(shake: ShakePairs) -> None:
         ShakePairs(shake.references, [kernel_of((0, 0), side=51)], Deblur())
     with pytest.raises(InvalidInputError, match="a photograph has"):
         shake.batch(np.random.default_rng(0), 1, 4096)
+
+
+@pytest.mark.parametrize("loss", ["l1", "multiscale"])
+def test_a_compiled_training_goes_through_the_compiler(monkeypatch, shake: ShakePairs, loss: str) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    module = MIMOUNet(4)
+    train(module, shake, Recipe(steps=1, batch=1, patch=16, loss=loss), compiled=True)
+    assert compiled == [module if loss == "l1" else module.pyramid]
 
 
 def test_naming_the_kernel_teaches_to_tell_it(shake: ShakePairs) -> None:

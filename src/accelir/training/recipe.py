@@ -104,6 +104,7 @@ def train(
     auxiliary: Auxiliary | None = None,
     drawers: int | None = None,
     seconds: float | None = None,
+    compiled: bool = False,
     name: str | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return a copy that carries the averaged weights.
@@ -127,6 +128,7 @@ def train(
             batches on the device (`accelir.training.resident`) wants 0.
         seconds: End after so many seconds of training, those before an interruption too, if the steps take longer: the
             learning rate falls by the clock, where that is ahead. The total of the last report is then the steps done.
+        compiled: Train by ``torch.compile``: on a GPU, for what is held up by memory rather than by arithmetic.
         name: Of the network in errors; by default that of the module's class.
 
     Returns:
@@ -187,6 +189,9 @@ def train(
     looked_every = 1 if place.type == "cpu" else report_every
     if drawers is None:
         drawers = 1 if place.type == "cpu" else min(max(processors() // team.size, 1), MOST_DRAWERS)
+    function: Any = module.pyramid if recipe.loss == "multiscale" else module
+    if compiled:
+        function = torch.compile(function)
     averaged: list[torch.Tensor] = list(average.parameters())
     moving: list[torch.Tensor] = list(module.parameters())
     for step, batch in _drawn(pairs, recipe, pace, start, team.rank_among_several, drawers):
@@ -194,7 +199,7 @@ def train(
         watching = nullcontext() if auxiliary is None else auxiliary.watching(module)
         autocast = torch.autocast(place.type, torch.bfloat16, enabled=fast)
         with failing_as(name, inputs), watching, autocast:
-            loss = _loss(module, inputs, references, recipe.loss)
+            loss = _loss(function, inputs, references, recipe.loss)
             if auxiliary is not None:
                 loss = loss + auxiliary.loss(batch)
         losses.append(loss.detach())
@@ -306,15 +311,17 @@ def _tensor(batch: Any, device: str) -> torch.Tensor:
     return torch.as_tensor(batch).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _loss(module: nn.Module, inputs: torch.Tensor, references: torch.Tensor, kind: str) -> torch.Tensor:
+def _loss(
+    function: Callable[[torch.Tensor], Any], inputs: torch.Tensor, references: torch.Tensor, kind: str
+) -> torch.Tensor:
     if kind == "multiscale":
         total = inputs.new_zeros(())
         target = references
-        for level, restored in enumerate(module.pyramid(inputs)):  # type: ignore[operator]
+        for level, restored in enumerate(function(inputs)):
             total = total + (restored.float() - target).abs().mean() / 2**level
             target = nn.functional.avg_pool2d(target, 2)
         return total
-    restored = module(inputs).float()
+    restored = function(inputs).float()
     if kind == "mse":
         return ((restored - references) ** 2).mean()
     return (restored - references).abs().mean()

@@ -30,7 +30,7 @@ MARGIN = ShakePairs.margin
 GRID = 16
 """Side of a JPEG's coding unit: crops lie anywhere in it."""
 
-TRAJECTORIES = 512
+TRAJECTORIES = 4096
 """Camera trajectories that stand for all that may come."""
 
 
@@ -96,7 +96,7 @@ class ResidentPairs:
         lights: For deblurring: share of the references that carry point lights at first; see
             `accelir.training.shake.ShakePairs`.
         opening: For deblurring: share of the training after which compressed inputs and trajectories join.
-        unseen: For deblurring: share of the inputs that one of 512 random camera trajectories blurs from there on.
+        unseen: For deblurring: share of the inputs that one of 4096 random camera trajectories blurs from there on.
         sharp: For deblurring: share of the inputs that nothing blurs.
 
     Raises:

@@ -23,7 +23,7 @@ from accelir.tasks import Deblur, camera_shake_kernel
 from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
-__all__ = ["SHARP", "UNNAMED", "KernelNaming", "ShakePairs", "all_ways_round", "lights_left", "require_shares"]
+__all__ = ["SHARP", "UNNAMED", "KernelNaming", "ShakePairs", "lights_left", "require_shares"]
 
 Array = npt.NDArray[np.uint8]
 
@@ -44,14 +44,6 @@ def require_shares(**shares: float) -> None:
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise InvalidInputError(f"{name} is a share, from 0 to 1; got {share}.")
-
-
-def all_ways_round(kernels: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-    """Kernels turned and mirrored: eight of each."""
-    return [
-        np.ascontiguousarray(np.rot90(form, turns)) for kernel in kernels for form in (kernel, kernel[:, ::-1])
-        for turns in range(4)
-    ]  # fmt: skip
 
 
 def lights_left(lights: float, opening: float, progress: float) -> float:
