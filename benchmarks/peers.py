@@ -49,6 +49,7 @@ from accelir.profiling.controls import control_estimate
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.profiling.sensitivity import measure_sensitivity
+from accelir.variants import least_costly
 
 SETS = ("Kodak24", "Set14", "BSD100")
 LAMBDAS = (0.25, 0.5, 1.0, 2.0)
@@ -248,26 +249,19 @@ class Picture:
         """That of the best of some ways, as `accelir.encode` chooses; guided, if it is, when it has been chosen."""
         image = self.shared.image
 
-        def written(way: Way, **more: Any) -> bytes:
-            return accelir.encode(image, network=network, budget=accelir.Bytes(budget), **way._asdict(), **more).data
+        def written(way: Way, **more: Any) -> accelir.Encoded:
+            return accelir.encode(image, network=network, budget=accelir.Bytes(budget), **way._asdict(), **more)
 
-        files = {}
-        for place, way in enumerate(ways):
+        found = []
+        for way in ways:
             try:
-                files[place] = written(way)
+                found.append((way, written(way)))
             except accelir.BudgetError:
                 # Whole chroma may not go into so little.
-                if not files and way is ways[-1]:
+                if not found and way is ways[-1]:
                     raise
-        best = next(iter(files))
-        if len(files) > 1:
-            codec, estimate = ways[max(files)]
-            costs = {
-                place: codec.weighted_error(image, codec.decode(data), estimate.sensitivity)
-                for place, data in files.items()
-            }
-            best = min(costs, key=lambda place: costs[place])
-        return written(ways[best], **guidance) if guidance else files[best]
+        best, file = found[least_costly([(*way, encoded) for way, encoded in found], image)]
+        return written(best, **guidance).data if guidance else file.data
 
     def _variants(self, options: dict[str, Any]) -> Sequence[accelir.Codec]:
         return self._codec().tuned(options).variants(self.shared.image)

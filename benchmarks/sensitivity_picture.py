@@ -19,8 +19,8 @@ from sklearn.datasets import load_sample_image
 import accelir
 from accelir.codec import Codec, Sensitivity
 from accelir.image import ImageArray, write_atomically
+from accelir.lookup import profile_for
 from accelir.network import IRNetwork
-from accelir.pipeline import profile_for
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.sensitivity import measure_sensitivity
 from accelir.viz import ColourBar, Panel, colour_map, sensitivity_image, side_by_side, text

@@ -17,8 +17,8 @@ from PIL import Image
 
 import accelir
 from accelir.errors import BudgetError, CodecError, InvalidInputError, ProfileMismatchError
+from accelir.lookup import ProfileWarning
 from accelir.metrics import psnr_rgb
-from accelir.pipeline import ProfileWarning
 from accelir_plugins.jpeg.codec import JpegPrepared
 
 

@@ -41,9 +41,10 @@ if TYPE_CHECKING:
         TaskSpec,
         hookimpl,
     )
+    from accelir.lookup import ProfileWarning, profile_for
     from accelir.metadata import Metadata
     from accelir.network import IRNetwork, TorchNetwork
-    from accelir.pipeline import FramesWarning, MetadataWarning, ProfileWarning, encode, profile_for, restore
+    from accelir.pipeline import FramesWarning, MetadataWarning, encode, restore
     from accelir.profiling.estimate import Curves, Estimate
     from accelir.profiling.profile import Profile
     from accelir.profiling.profiler import Profiler
@@ -161,9 +162,10 @@ _NAMES_OF_MODULES = {
     "ProfileNotFoundError SaveError UnknownNameError",
     "export": "Exported export_onnx",
     "hookspecs": "AllocatorSpec CodecSpec NetworkFileSpec NetworkSpec ProfileSpec ProfilerSpec TaskSpec hookimpl",
+    "lookup": "ProfileWarning profile_for",
     "network": "IRNetwork TorchNetwork",
     "metadata": "Metadata",
-    "pipeline": "FramesWarning MetadataWarning ProfileWarning encode profile_for restore",
+    "pipeline": "FramesWarning MetadataWarning encode restore",
     "profiling.estimate": "Curves Estimate",
     "profiling.profile": "Profile",
     "profiling.profiler": "Profiler",

@@ -20,8 +20,9 @@ from accelir.allocation.budget import Budget
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.image import PICTURE_ENDINGS, pictures_in
+from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
-from accelir.pipeline import ProfileWarning, check_request, encode, networks_of, profile_for, profile_of_each
+from accelir.pipeline import check_request, encode, networks_of
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.threads import LIMIT, processors

@@ -255,6 +255,8 @@ class Codec(ABC):
     def variants(self, image: ImageArray) -> Sequence[Self]:
         """The ways of storing this image among which `accelir.encode` takes the best, by `weighted_error` of the last.
 
+        Of large images a mosaic of tiles tells which (`accelir.variants`).
+
         By default there is one, the codec as it is.
         """
         return (self,)

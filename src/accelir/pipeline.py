@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -17,24 +15,25 @@ from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
-from accelir.errors import BudgetError, DecodeError, InvalidInputError, PluginError, ProfileNotFoundError
+from accelir.errors import BudgetError, DecodeError, InvalidInputError
 from accelir.guidance import PASSES, guide, require_guidable, require_passes
 from accelir.image import (
     FramesWarning,
     ImageArray,
     ImageLike,
     as_image_array,
-    outside,
     read_bytes,
     read_image,
     with_metadata,
 )
+from accelir.lookup import find_profile, profile_of_each
 from accelir.metadata import Metadata, MetadataWarning
 from accelir.network import IRNetwork
 from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.profiling.sensitivity import mean_sensitivity, measure_sensitivity
+from accelir.variants import Attempt, best_attempt
 
 if TYPE_CHECKING:
     import torch
@@ -42,21 +41,7 @@ if TYPE_CHECKING:
 
     from accelir.profiling.profiler import Progress
 
-__all__ = [
-    "FramesWarning",
-    "MetadataWarning",
-    "ProfileWarning",
-    "check_request",
-    "encode",
-    "networks_of",
-    "profile_for",
-    "profile_of_each",
-    "restore",
-]
-
-
-class ProfileWarning(UserWarning):
-    """A profile of another width of the family stands in."""
+__all__ = ["FramesWarning", "MetadataWarning", "check_request", "encode", "networks_of", "restore"]
 
 
 def encode(
@@ -147,24 +132,24 @@ def encode(
         require_passes(passes, nets, measuring=False)
     limit = budget.resolve(array, coder, kept)
     profiles = profile_of_each(profile, nets)
-    known = _find_profile(profiles[0], estimate, coder, net)
+    known = find_profile(profiles[0], estimate, coder, net)
     if known is not None:
         coder = coder.tuned(known.options(array))
     chosen = registry.allocator(allocator)
 
-    def attempt(way: Codec) -> _Attempt:
-        guess = _estimate(estimate, way, nets, array, clean, known, profiles[1:])
+    def attempt(way: Codec, pixels: ImageArray, size: int) -> Attempt:
+        guess = _estimate(estimate, way, nets, pixels, clean, known, profiles[1:])
         if passes:
             require_passes(passes, nets, measuring=guess.sensitivity is None)
-        prepared: Prepared = way.prepare(array, sensitivity=guess.sensitivity)
-        if kept:
+        prepared: Prepared = way.prepare(pixels, sensitivity=guess.sensitivity)
+        if kept and pixels is array:
             prepared = PreparedWithMetadata(way, prepared, kept)
-        return _Attempt(way, guess, prepared, fit_budget(way, prepared, guess, chosen, limit))
+        return Attempt(way, guess, prepared, fit_budget(way, prepared, guess, chosen, size))
 
     # An estimate that was handed over is of one geometry.
     ways = [coder] if isinstance(estimate, Estimate) else coder.variants(array)
     try:
-        best = _least_costly(_successes(attempt, ways), array)
+        best = best_attempt(ways, array, limit, attempt, sampled=estimate in ("profile", "measured"))
     except BudgetError as error:
         raise BudgetError(
             error.asked, error.smallest, coder.name, error.metadata,
@@ -180,40 +165,6 @@ def encode(
         best.codec, array, best.prepared, best.encoded, fit, nets, clean, best.estimate.sensitivity,
         passes=passes, progress=progress,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A file within the budget, and how it came about."""
-
-    codec: Codec
-    estimate: Estimate
-    prepared: Prepared
-    encoded: Encoded
-
-
-def _successes(attempt: Callable[[Codec], _Attempt], ways: Sequence[Codec]) -> list[_Attempt]:
-    """Of the ways whose files can be so small, at least one; where there is none, the error that tells the smallest."""
-    made, errors = [], []
-    for way in ways:
-        try:
-            made.append(attempt(way))
-        except BudgetError as error:
-            errors.append(error)
-    if not made:
-        raise min(errors, key=lambda error: error.smallest)
-    return made
-
-
-def _least_costly(attempts: Sequence[_Attempt], image: ImageArray) -> _Attempt:
-    """The one whose error will cost least after restoration, as the last one's codec counts it."""
-    if len(attempts) == 1:
-        return attempts[0]
-    judge, sensitivity = attempts[-1].codec, attempts[-1].estimate.sensitivity
-    return min(
-        attempts,
-        key=lambda one: judge.weighted_error(image, one.codec.decode(one.encoded.data), sensitivity),
-    )
 
 
 def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> None:
@@ -303,96 +254,10 @@ def _opened(source: str | Path | bytes) -> Image | str | Path | bytes:
     return source if coder is None else with_metadata(coder.decode(data), data, source)
 
 
-def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
-    """The installed profile of a pair, else that of the nearest width in the network's family.
-
-    Warns where that is for other weights.
-
-    Raises:
-        ProfileNotFoundError: There is none; says the command that makes one.
-    """
-    coder, net = registry.codec(codec), registry.network(network)
-    installed = registry.profiles()
-    own = installed.get((coder.name, net.name))
-    if own is not None:
-        loaded = _installed_profile(own.path)
-        if loaded.header.fingerprint == net.fingerprint():
-            loaded.check(coder, net)
-            return loaded
-    specs = registry.networks()
-    relatives = [
-        (abs(np.log(specs[name].width / net.width)), name)
-        for of_codec, name in installed
-        if of_codec == coder.name and name in specs and specs[name].family == net.family and specs[name].width
-        if net.width
-    ]
-    if not relatives:
-        file = f"{coder.name}--{net.name}.safetensors"
-        how = (
-            f"    accelir profile FOLDER_OF_PHOTOGRAPHS --codec {coder.name} --network {net.name} --output {file}"
-            if net.name in specs
-            else f'    accelir.profiler("standard").fit(codec, network, photographs).save("{file}")'
-        )
-        raise ProfileNotFoundError(
-            f"No profile for codec {coder.name!r} and network {net.name!r}. Encode without one by "
-            f'estimate="measured", a few backward passes for each image; or make a profile:\n{how}\n'
-            "and pass it as profile= (--profile on the command line), for several networks in a list of one for each "
-            "(--profile repeated)."
-        )
-    nearest = min(relatives)[1]
-    found = _installed_profile(installed[coder.name, nearest].path)
-    if found.header.fingerprint == net.fingerprint():
-        # The same weights under another name, as of an exported file.
-        found.check(coder, net)
-        return found
-    known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
-    stand_in = "it" if nearest == net.name else f"that of {nearest!r}"
-    warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=outside())
-    found.check(coder)
-    return found
-
-
 def _passes(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise InvalidInputError(f"passes is a whole number, 0 or more; got {value!r}.")
     return int(value)
-
-
-def profile_of_each(
-    profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None, networks: Sequence[IRNetwork]
-) -> list[Profile | str | Path | None]:
-    """What `encode` was handed as ``profile``, one for each network; None for what is installed.
-
-    Raises:
-        InvalidInputError: A list of another length, or what is no profile.
-    """
-    if isinstance(profile, list | tuple):
-        if len(profile) != len(networks):
-            raise InvalidInputError(f"{len(networks)} networks want as many profiles; got {len(profile)}.")
-        each = list(profile)
-    else:
-        each = [profile, *[None] * (len(networks) - 1)]
-    for one in each:
-        if not (one is None or isinstance(one, Profile | str | Path)):
-            raise InvalidInputError(f"A profile is a Profile or the path of one; got {type(one).__name__}.")
-    return each
-
-
-def _find_profile(
-    profile: Profile | str | Path | None, estimate: str | Estimate, codec: Codec, network: IRNetwork
-) -> Profile | None:
-    if profile is not None:
-        loaded = profile if isinstance(profile, Profile) else Profile.load(profile)
-        loaded.check(codec, network)
-        return loaded
-    if estimate == "profile":
-        return profile_for(codec, network)
-    if estimate == "measured":
-        try:
-            return profile_for(codec, network)
-        except ProfileNotFoundError:
-            return None
-    return None
 
 
 def networks_of(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRNetwork]:
@@ -435,17 +300,7 @@ def _estimate(
         return replace(base, sensitivity=measured)
     if wanted == "profile" and profile is not None:
         estimate = profile.predict(image, codec)
-        found = [_find_profile(own, "profile", codec, net) for own, net in zip(of_others, networks[1:], strict=True)]
+        found = [find_profile(own, "profile", codec, net) for own, net in zip(of_others, networks[1:], strict=True)]
         others = [each.predict(image, codec).sensitivity for each in found if each is not None]
         return replace(estimate, sensitivity=mean_sensitivity([estimate.sensitivity, *others]))
     return control_estimate(wanted, codec, first, image, reference)
-
-
-@functools.lru_cache(maxsize=16)
-def _installed_profile(path: str) -> Profile:
-    package, _, relative = path.partition(":")
-    try:
-        data = files(package).joinpath(relative).read_bytes()
-    except (ImportError, OSError) as error:
-        raise PluginError(f"The profile {path!r} that a plugin names is not there: {error}.") from error
-    return Profile.load(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from accelir import pipeline, registry
+from accelir import lookup, pipeline, registry
 from accelir.allocation.budget import Bytes
 from accelir.bench.measure import make_input
 from accelir.codec import Codec, Encoded
@@ -236,8 +236,8 @@ def _estimate(codec: Codec, network: IRNetwork, image: ImageArray) -> tuple[Code
     """What ``encode`` would go by, kept to be drawn; measured where no profile is installed."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pipeline.ProfileWarning)
-            profile = pipeline.profile_for(codec, network)
+            warnings.simplefilter("ignore", lookup.ProfileWarning)
+            profile = lookup.profile_for(codec, network)
     except ProfileNotFoundError:
         from accelir.profiling.controls import control_estimate
 

@@ -17,9 +17,9 @@ class JpegOptions(CodecOptions):
     """Options of the JPEG codec.
 
     Attributes:
-        subsampling: Of the chroma: halved both ways, in width only, or not; "auto" writes "420" and "444" and keeps the
-            one whose error will cost less after restoration, all work done twice; "420" beside an
-            Estimate that is handed over.
+        subsampling: Of the chroma: halved both ways, in width only, or not; "auto" writes "420" and "444", of large
+            pictures a sample, and keeps the one whose error will cost less after restoration; "420" beside an Estimate
+            that is handed over.
         restart_interval: Rows of MCUs after which coding starts anew, so that damage to the file does not spread; as
             ``cjpeg -restart``. Fewer where that would be more than 65535 blocks of luma; 0 writes no restart markers.
         process: "progressive" files are a little smaller, but for small pictures; "smaller" writes both and keeps one.

@@ -1,0 +1,117 @@
+"""Ways to store a picture that nothing tells apart beforehand, as 4:2:0 and 4:4:4: they are tried, and one is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelir.codec import Codec, Encoded, Prepared
+from accelir.errors import BudgetError
+from accelir.image import ImageArray
+from accelir.profiling.estimate import Estimate
+
+__all__ = ["Attempt", "best_attempt", "least_costly", "sample_of"]
+
+LARGE = 2_000_000
+"""Pixels from which on a sample tells which way is kept."""
+
+TILE = 128
+"""Side of the sample's parts in pixels: whole blocks of any codec of pixels, and many of them."""
+
+TILES = 5
+"""Parts of the sample along each side."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A file within the budget, and how it came about."""
+
+    codec: Codec
+    estimate: Estimate
+    prepared: Prepared
+    encoded: Encoded
+
+
+Try = Callable[[Codec, ImageArray, int], Attempt]
+"""From a way, pixels and a budget in bytes to a file that keeps it, or a BudgetError."""
+
+
+def best_attempt(ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try, *, sampled: bool) -> Attempt:
+    """The file whose error will cost least after restoration.
+
+    Args:
+        ways: At least one.
+        image: What is to be stored, uint8 (H, W, 3) or (H, W).
+        budget: In bytes.
+        attempt: Writes a file.
+        sampled: Whether of a large picture a sample may tell, so that one way only is tried on all of it.
+
+    Raises:
+        BudgetError: No way makes a file so small; says the smallest.
+    """
+    if len(ways) > 1 and sampled and image.shape[0] * image.shape[1] > LARGE:
+        sample = sample_of(image)
+        share = sample.shape[0] * sample.shape[1] / (image.shape[0] * image.shape[1])
+        try:
+            promising = _best(_successes(ways, sample, max(1, round(budget * share)), attempt), sample).codec
+        except BudgetError:
+            # Of the whole a file may be so small: what is the same in all files is less there.
+            promising = ways[0]
+        ways = [promising, *(way for way in ways if way is not promising)]
+        return _successes(ways, image, budget, attempt, most=1)[0]
+    return _best(_successes(ways, image, budget, attempt), image)
+
+
+def least_costly(found: Sequence[tuple[Codec, Estimate, Encoded]], image: ImageArray) -> int:
+    """Which of some files of one picture has the error that costs least, as the last one's codec counts it.
+
+    Args:
+        found: Files, what wrote them, and what it went by; at least one.
+        image: What they store.
+
+    Returns:
+        Its place.
+    """
+    if len(found) == 1:
+        return 0
+    judge, estimate, _ = found[-1]
+    costs = [judge.weighted_error(image, codec.decode(one.data), estimate.sensitivity) for codec, _, one in found]
+    return int(np.argmin(costs))
+
+
+def sample_of(image: ImageArray) -> ImageArray:
+    """A mosaic of 5 x 5 tiles, spread evenly over a picture: uint8, of 640 pixels a side, or all of a shorter side."""
+    rows, columns = (_spread(size) for size in image.shape[:2])
+    return np.ascontiguousarray(image[rows][:, columns])
+
+
+def _spread(size: int) -> slice | np.ndarray:
+    if size <= TILE * TILES:
+        return slice(None)
+    # Where blocks of the picture begin, whatever their size.
+    starts = (np.linspace(0, size - TILE, TILES) // TILE).astype(int) * TILE
+    return (starts[:, None] + np.arange(TILE)).ravel()
+
+
+def _best(attempts: Sequence[Attempt], image: ImageArray) -> Attempt:
+    return attempts[least_costly([(one.codec, one.estimate, one.encoded) for one in attempts], image)]
+
+
+def _successes(
+    ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try, most: int | None = None
+) -> list[Attempt]:
+    """Of the ways whose files can be so small, at least one; where there is none, the error that tells the smallest."""
+    made: list[Attempt] = []
+    errors = []
+    for way in ways:
+        if most is not None and len(made) >= most:
+            break
+        try:
+            made.append(attempt(way, image, budget))
+        except BudgetError as error:
+            errors.append(error)
+    if not made:
+        raise min(errors, key=lambda error: error.smallest)
+    return made
