@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
@@ -78,20 +78,26 @@ class TestEncode:
     def test_measured_encoding_writes_a_jpeg_within_the_budget(self, picture):
         result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "measured")
         assert result.exit_code == 0, result.output
-        written = picture.with_suffix(".jpg")
+        written = picture.with_name("small-accelir.jpg")
         assert written.stat().st_size <= 1500
         with Image.open(written) as opened:
             assert opened.size == (64, 48)
         assert "bits per pixel" in result.stdout
 
     @needs_network
-    def test_a_file_that_nobody_named_is_spared(self, picture):
+    def test_the_name_is_always_the_same_and_what_is_metadata_is_told(self, picture):
+        with Image.open(picture) as opened:
+            opened.save(picture, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
         other = picture.with_suffix(".jpg")
         other.write_bytes(b"another photograph")
-        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 1500, "--estimate", "uniform")
-        assert result.exit_code == 0, result.output
+        asked = ["encode", picture, "-n", NETWORKS[0], "--estimate", "uniform"]
+        for size in (3000, 2500):
+            result = run(*asked, "--bytes", size)
+            assert result.exit_code == 0, result.output
+            assert picture.with_name("small-accelir.jpg").stat().st_size <= size
+            assert "of them metadata" in result.stdout
         assert other.read_bytes() == b"another photograph"
-        assert picture.with_name("small-accelir.jpg").exists()
+        assert "metadata" not in run(*asked, "--bytes", 3000, "--strip").stdout
 
     @needs_profile
     def test_the_profile_is_the_default(self, picture, tmp_path):
@@ -106,7 +112,7 @@ class TestEncode:
         options = ["--option", "process=progressive", "--option", "subsampling=444"]
         result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 2500, "--estimate", "uniform", *options)
         assert result.exit_code == 0, result.output
-        with Image.open(picture.with_suffix(".jpg")) as opened:
+        with Image.open(picture.with_name("small-accelir.jpg")) as opened:
             assert opened.info["progressive"]
             assert [layer[1:3] for layer in opened.layer] == [(1, 1)] * 3
 
@@ -148,7 +154,7 @@ class TestEncode:
         gain = r"\+\d\.\d\d dB for"
         told = rf"guided by clean\.png: {gain} edsr-x4-f8, {gain} edsr-x4-f16 in 6 passes"
         assert re.search(told, result.stdout), result.stdout
-        guided = clean.with_suffix(".jpg")
+        guided = clean.with_name("clean-accelir.jpg")
         with Image.open(guided) as opened:
             assert opened.size == (64, 48)
         plain = accelir.encode(
@@ -179,7 +185,7 @@ class TestEncode:
         asked = ["encode", "-n", names[0], "-n", names[1], "--bytes", 2000]
         result = run(*asked, picture, "--profile", paths[0], "--profile", paths[1])
         assert result.exit_code == 0, result.output
-        written = picture.with_suffix(".jpg").read_bytes()
+        written = picture.with_name("small-accelir.jpg").read_bytes()
         assert written == accelir.encode(picture, network=names, budget=accelir.Bytes(2000)).data
         assert_one_line(run(*asked, picture, "--profile", paths[1], "--profile", paths[0]), 1, names[1])
         assert_one_line(run(*asked, picture, *["--profile", paths[0]] * 3), 1, "2 networks", "got 3")
@@ -210,7 +216,7 @@ class TestEncode:
     def test_an_impossible_budget_says_the_smallest(self, picture):
         result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 20, "--estimate", "uniform")
         assert_one_line(result, 1, "20 bytes", "smallest")
-        assert not picture.with_suffix(".jpg").exists()
+        assert not picture.with_name("small-accelir.jpg").exists()
 
     @needs_network
     def test_a_missing_picture_is_one_line(self, tmp_path):

@@ -311,3 +311,13 @@ def test_beyond_what_a_codec_can_do_few_files_are_written(budget, photograph, mo
     else:
         accelir.encode(small, network="dncnn-s25-f8", budget=accelir.Bytes(budget))
     assert len(written) <= 8
+
+
+def test_a_file_is_not_saved_as_if_it_were_another(tmp_path, noisy):
+    encoded = accelir.encode(noisy[:64, :48], network="dncnn-s25-f8", budget=accelir.Bytes(1500))
+    for name in ("a.webp", "a.PNG", "a.heif"):
+        with pytest.raises(InvalidInputError, match=r"a\..*image/jpeg"):
+            encoded.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for name in ("a.jpg", "a.JPEG", "a", "a.post"):
+        assert encoded.save(tmp_path / name).read_bytes() == encoded.data

@@ -158,7 +158,7 @@ def encode(
                 raise typer.BadParameter("A folder of pictures has no one original.", param_hint="--reference")
             _encode_folder(source, output, workers, asked)
             return
-        target = output or _beside(source, coder.extensions[0], "-accelir")
+        target = output or source.with_name(f"{source.stem}-accelir{coder.extensions[0]}")
         _protect(image, target)
         _protect(reference, target)
         if target.suffix.lower() not in coder.extensions:
@@ -170,7 +170,10 @@ def encode(
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"
-        typer.echo(f"{target}: {len(encoded.data):,} bytes, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}")
+        kept = f" ({encoded.metadata_bytes:,} of them metadata)" if encoded.metadata_bytes else ""
+        typer.echo(
+            f"{target}: {len(encoded.data):,} bytes{kept}, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}"
+        )
         if encoded.guidance is not None and reference is not None:
             typer.echo(f"guided by {reference.name}: {_gained(encoded.guidance)}")
 
@@ -188,7 +191,7 @@ def restore(
     """Decode FILE and restore the picture."""
     if not file.name or file.is_dir():
         raise typer.BadParameter(f"{file} is a folder; name a picture.", param_hint="FILE")
-    target = output or _beside(file, ".png", "-restored", always=True)
+    target = output or file.with_name(f"{file.stem}-restored.png")
     _protect(file, target)
     kind = _picture_format(target)
     with plain_errors():
@@ -378,14 +381,6 @@ def _budget(size: int | None, bpp: float | None, like_quality: int | None) -> Bu
         case (None, None, int()):
             return LikeQuality(like_quality)
     raise typer.BadParameter("Say the budget once: --bytes N, --bpp X or --like-quality Q.", param_hint="budget")
-
-
-def _beside(source: Path, extension: str, mark: str, *, always: bool = False) -> Path:
-    """A name beside the source; where the plain one is the source's own or taken, one with the mark, taken or not."""
-    plain = source.with_suffix(extension)
-    if not always and plain.name.lower() != source.name.lower() and not plain.exists():
-        return plain
-    return source.with_name(f"{source.stem}{mark}{extension}")
 
 
 def _clear(checkpoint: Path) -> None:

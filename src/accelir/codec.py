@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accelir.errors import CodecError, InvalidInputError
-from accelir.image import ImageArray, block_grid, matches, require_image, write_atomically
+from accelir.image import ImageArray, block_grid, matches, require_ending, require_image, write_atomically
 from accelir.metadata import Metadata
 
 __all__ = [
@@ -72,6 +72,7 @@ class Encoded:
         coefficient_error: float32 (rows, cols, K): the coefficients that the decoder will find less those that were
             wanted, as `Codec.project` counts them. Only of what `Prepared.moved` wrote, else None.
         guidance: What the reference brought; None where none has guided.
+        metadata_bytes: How many of the bytes are the colour profile, EXIF and XMP.
     """
 
     data: bytes
@@ -85,6 +86,7 @@ class Encoded:
     media_type: str = "application/octet-stream"
     coefficient_error: npt.NDArray[np.float32] | None = None
     guidance: Guidance | None = None
+    metadata_bytes: int = 0
 
     @property
     def bits_per_pixel(self) -> float:
@@ -92,7 +94,13 @@ class Encoded:
         return 8 * len(self.data) / (self.width * self.height)
 
     def save(self, path: str | Path) -> Path:
-        """Write the file, whole or not at all, and return its path."""
+        """Write the file, whole or not at all, and return its path.
+
+        Raises:
+            InvalidInputError: The name ends as files of another format do.
+            SaveError: It cannot be written.
+        """
+        require_ending(path, self.media_type)
         return write_atomically(path, self.data)
 
     def __repr__(self) -> str:
@@ -182,7 +190,8 @@ class PreparedWithMetadata(Prepared):
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         bare = self._prepared.write(levels, trim)
         data = self._codec.embed(bare.data, self._metadata)
-        return replace(bare, data=data, overhead_bits=bare.overhead_bits + 8 * (len(data) - len(bare.data)))
+        added = len(data) - len(bare.data)
+        return replace(bare, data=data, overhead_bits=bare.overhead_bits + 8 * added, metadata_bytes=added)
 
     def moved(self, shift: npt.NDArray[np.float32]) -> Prepared:
         return PreparedWithMetadata(self._codec, self._prepared.moved(shift), self._metadata)
@@ -255,9 +264,7 @@ class Codec(ABC):
     def variants(self, image: ImageArray) -> Sequence[Self]:
         """The ways of storing this image among which `accelir.encode` takes the best, by `weighted_error` of the last.
 
-        Of large images a mosaic of tiles tells which (`accelir.variants`).
-
-        By default there is one, the codec as it is.
+        By default there is one, the codec as it is. Of large images a mosaic of tiles tells which (`accelir.variants`).
         """
         return (self,)
 

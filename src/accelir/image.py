@@ -45,6 +45,21 @@ PICTURE_ENDINGS = {
 }  # fmt: skip
 """Of the files that are taken for pictures where a folder is searched through."""
 
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heic",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".jp2": "image/jp2",
+    ".jxl": "image/jxl",
+}
+"""What files are whose names end so."""
+
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
 
@@ -273,6 +288,17 @@ def read_bytes(source: str | Path | bytes) -> bytes:
 def in_colour(image: ImageArray) -> ImageArray:
     """An image of three channels, those of a gray one alike: uint8 (H, W, 3), the same array where it is one."""
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def require_ending(path: str | Path, media_type: str) -> None:
+    """Make sure that a name does not end as files of another format do; an ending that nobody knows says nothing.
+
+    Raises:
+        InvalidInputError: It does.
+    """
+    said = MEDIA_TYPES.get(Path(path).suffix.lower(), media_type)
+    if said != media_type:
+        raise InvalidInputError(f"{path} ends as {said} does, and the file is {media_type}.")
 
 
 def write_atomically(path: str | Path, data: bytes) -> Path:
