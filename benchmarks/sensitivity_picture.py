@@ -23,7 +23,7 @@ from accelir.lookup import profile_for
 from accelir.network import IRNetwork
 from accelir.profiling.estimate import Curves, Estimate
 from accelir.profiling.sensitivity import measure_sensitivity
-from accelir.viz import ColourBar, Panel, colour_map, sensitivity_image, side_by_side, text
+from accelir.viz import SHADES, ColourBar, Panel, colour_map, sensitivity_image, side_by_side, text
 
 SHOWN = (
     ("edsr-x4-f16", "china.jpg", "Super-resolution x4"),
@@ -32,7 +32,6 @@ SHOWN = (
 )
 PANEL = (432, 288)
 CELL = 35
-BLOCKS = ColourBar("costs little", "costs much", "magma")
 FREQUENCIES = ColourBar("little", "much", "viridis")
 
 
@@ -77,10 +76,11 @@ def _row(
         "correlation_of_logarithms": round(float(likeness), 3),
         "luma_relative_to_dc": np.round(spectrum, 3).tolist(),
     }
+    spread = f"5 to 95 %: {low:.2f} to {high:.2f} of the mean"
     return [
         Panel(Image.fromarray(image), title, f"what {name} gets"),
-        Panel(_map(codec, image, measured), "Measured", f"5 to 95 %: {low:.2f} to {high:.2f} of the mean", BLOCKS),
-        Panel(_map(codec, image, predicted), "Predicted", f"correlation with it {likeness:.2f}", BLOCKS),
+        Panel(_map(codec, image, measured), "Measured", spread, _bar(measured)),
+        Panel(_map(codec, image, predicted), "Predicted", f"correlation with it {likeness:.2f}", _bar(predicted)),
         Panel(_frequencies(spectrum), "By frequency", "luma, relative to DC; DC top left", FREQUENCIES),
     ], said
 
@@ -89,6 +89,13 @@ def _map(codec: Codec, image: ImageArray, sensitivity: Sensitivity) -> Image.Ima
     groups = np.zeros(sensitivity.shape[:2], np.int32)
     estimate = Estimate(groups, Curves(np.zeros((1, 1)), np.zeros((1, 1))), sensitivity)
     return sensitivity_image(estimate, image.shape, codec.block(image))
+
+
+def _bar(sensitivity: Sensitivity) -> ColourBar:
+    """What an error in the darkest and the brightest blocks costs, relative to the mean of all."""
+    blocks = sensitivity.mean(axis=2, dtype=float)
+    low, high = np.percentile(blocks, SHADES) / blocks.mean()
+    return ColourBar(f"{low:.2f} x mean", f"{high:.1f} x mean", "magma")
 
 
 def _spectrum(sensitivity: Sensitivity) -> npt.NDArray[np.float64]:

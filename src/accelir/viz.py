@@ -18,6 +18,7 @@ from accelir.profiling.estimate import Estimate
 
 __all__ = [
     "COLOUR_MAPS",
+    "SHADES",
     "ColourBar",
     "Panel",
     "bits_image",
@@ -45,6 +46,10 @@ COLOUR_MAPS: dict[str, tuple[str, ...]] = {
         "000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf",
     ),
 }  # fmt: skip
+
+
+SHADES = (2, 98)
+"""Percentiles of the blocks at which the colours of `sensitivity_image` end."""
 
 
 def colour_map(values: npt.ArrayLike, name: str = "viridis") -> ImageArray:
@@ -102,7 +107,7 @@ def sensitivity_image(estimate: Estimate, shape: tuple[int, ...], block: int, na
     if estimate.sensitivity is None:
         raise InvalidInputError("This estimate has no sensitivity to show: its codec or control goes without.")
     logarithm = np.log(estimate.sensitivity.mean(axis=2, dtype=float) + 1e-12)
-    low, high = np.percentile(logarithm, [2, 98])
+    low, high = np.percentile(logarithm, SHADES)
     values = (logarithm - low) / (high - low) if high > low else np.full_like(logarithm, 0.5)
     return _enlarge(colour_map(values, name), block, (shape[0], shape[1]))
 
