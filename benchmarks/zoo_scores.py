@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from common import kernels, pictures
 from PIL import Image
 
@@ -22,6 +23,7 @@ from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, psnr_y
 from accelir.network import IRNetwork
 from accelir.tasks import Deblur, Denoise, SuperResolution
+from accelir.training.shake import SHARP
 
 __all__ = ["WEIGHTS", "scores"]
 
@@ -49,7 +51,8 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
         ``kodak24_psnr_rgb``: from clean inputs and through Pillow's JPEG at three qualities; ``untouched``: of the
         clean input, for super-resolution enlarged by Pillow's bicubic. ``set5_psnr_y``, for super-resolution:
         from clean inputs, as many pixels as the scale left out at the border. ``kodak24_unseen_psnr_rgb``, for
-        deblurring: from clean inputs that a random trajectory has blurred, which no network was trained on.
+        deblurring: from clean inputs that a random trajectory has blurred, which no network was trained on;
+        ``kodak24_sharp_psnr_rgb``: from inputs that nothing has blurred.
     """
     task = network.task
     qualities = (10, 20, 40) if isinstance(task, Denoise) else (50, 75, 90)
@@ -63,19 +66,24 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
             sums[f"q{quality}"] += psnr_rgb(network.restore(_through_jpeg(image, quality)), reference) / len(files)
     found: dict[str, object] = {"kodak24_psnr_rgb": {key: round(total, 3) for key, total in sums.items()}}
     if isinstance(task, Deblur):
-        found["kodak24_unseen_psnr_rgb"] = {key: round(value, 3) for key, value in _unseen(network, files).items()}
+        found["kodak24_unseen_psnr_rgb"] = _of_another_blur(network, files, None)
+        found["kodak24_sharp_psnr_rgb"] = _of_another_blur(network, files, SHARP)
     if isinstance(task, SuperResolution):
         found["set5_psnr_y"] = {key: round(value, 3) for key, value in _set5(network, data).items()}
     return found
 
 
-def _unseen(network: IRNetwork, files: Sequence[Path]) -> dict[str, float]:
+def _of_another_blur(
+    network: IRNetwork, files: Sequence[Path], kernel: npt.NDArray[np.float32] | None
+) -> dict[str, float]:
+    """Of inputs that a kernel has blurred, or each a random trajectory of its own."""
     restored, untouched = [], []
     for index, path in enumerate(files):
-        image, reference = make_input(network.task, as_image_array(path), index)
+        own = None if kernel is None else [kernel]
+        image, reference = make_input(network.task, as_image_array(path), index, own)
         restored.append(psnr_rgb(network.restore(image), reference))
         untouched.append(psnr_rgb(image, reference))
-    return {"clean": float(np.mean(restored)), "untouched": float(np.mean(untouched))}
+    return {"clean": round(float(np.mean(restored)), 3), "untouched": round(float(np.mean(untouched)), 3)}
 
 
 def _set5(network: IRNetwork, data: Path) -> dict[str, float]:
