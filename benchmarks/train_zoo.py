@@ -34,16 +34,10 @@ from accelir.threads import processors
 from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
-from accelir.training.shake import KernelNaming, ShakePairs
+from accelir.training.shake import SHAKE_FROM_NOTHING, SHAKE_ON, KernelNaming, ShakePairs
 from accelir.training.team import Team
 from accelir.weights import WeightsRecord, pack_weights
 from accelir_plugins.span import SPAN
-
-SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "compressed": 0.6, "unseen": 0.5, "sharp": 0.1}
-"""What a network against blur is shown that does not deblur yet; see `accelir.training.shake`."""
-
-SHAKE_ON = {"lights": 0.0, "opening": 0.0, "compressed": 0.75, "unseen": 0.5, "sharp": 0.1}
-"""What one is shown that does."""
 
 NARROWED_BY = 20
 """Batches by which it is judged what matters of a network that is narrowed."""
@@ -196,11 +190,10 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
             return ResidentPairs(sharp_photographs(data), family.task, device=device), None
         return pairs(data, family.task, family.side), None
     assert isinstance(family.task, Deblur)
-    assert family.coarsest is not None
     blur = kernels(data)
-    shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
-    features, channels = family.coarsest
-    naming = KernelNaming(features, channels * job.width, len(blur))
+    naming = KernelNaming.of(family.build(job.width), len(blur))
+    # A quarter of the compressed stay clean.
+    shown = SHAKE_ON | {"compressed": 0.75} if deblurs else SHAKE_FROM_NOTHING | {"compressed": 0.6}
     if resident:
         return ResidentPairs(sharp_photographs(data), family.task, device=device, kernels=blur, **shown), naming
     return ShakePairs(sharp_photographs(data), blur, family.task, **shown), naming

@@ -95,16 +95,17 @@ reported on. For super-resolution and against noise a
 quarter of the inputs stay clean, and the others go through a JPEG of random quality and manner, so that no encoder is
 favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
 `nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,
-and in the last six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter.
+and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter. In all
+trainings on 137 photographs, which are the last, half of the inputs are blurred by random trajectories, a tenth by
+nothing, and the others by the kernels of the bench data; in those before it was an eighth, nothing, and the others.
 A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
-named, up to eight networks were trained on it at a time.
+named, up to ten networks were trained on it at a time.
 
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made it,
 one for each row here; where it says *by the clock*, the steps are those that went into the time. `python
 benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others for some of them.
 `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real files instead of
-this mixture and steps of its own; against camera shake it draws no point lights and does not ask for the kernel's name,
-without which a network that starts from nothing stays at its input.
+this mixture and steps of its own.
 
 | network | steps | batch x side | loss | optimiser | started from | minutes | data |
 |---|---|---|---|---|---|---|---|

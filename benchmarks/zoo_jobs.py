@@ -39,7 +39,6 @@ class Family:
         build: Width to module.
         side: Side of the prepared inputs; None where they are drawn as the training goes.
         recipe: How to train, but for steps and learning rate.
-        coarsest: For deblurring: name of the submodule at the lowest resolution and its channels over the width.
         grow: Makes a narrow network's weights a wide one's, in place.
         narrow: Makes a wide network's weights a narrow one's, in place, by losses of the wide one.
     """
@@ -48,7 +47,6 @@ class Family:
     build: Callable[[int], nn.Module]
     side: int | None
     recipe: Recipe
-    coarsest: tuple[str, int] | None = None
     grow: Callable[[nn.Module, nn.Module], nn.Module] = grow
     narrow: Callable[[nn.Module, nn.Module, Iterable[torch.Tensor]], nn.Module] | None = None
 
@@ -106,13 +104,10 @@ FAMILIES = {
         NAFNet,
         None,
         Recipe(batch=2, patch=192, loss="l1", decay=0.4),
-        ("middle", 16),
         grow_by_copies,
         narrow_nafnet,
     ),
-    "mimounet-deblur": Family(
-        SHAKE, MIMOUNet, None, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4), ("encode4", 4)
-    ),
+    "mimounet-deblur": Family(SHAKE, MIMOUNet, None, Recipe(batch=4, patch=96, loss="multiscale", decay=0.4)),
 }
 
 TRAININGS = (

@@ -8,6 +8,8 @@ the edge.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -81,7 +83,12 @@ class MIMOUNet(nn.Module):
     Args:
         width: Channels of the body at full resolution; 2 and 4 times that at the lower two scales.
         blocks: Residual blocks in each of the three encoder and three decoder stages (8 in the paper, 2 here).
+
+    Attributes:
+        coarsest: Name of the submodule at the lowest resolution: training against blur asks it for the kernel.
     """
+
+    coarsest: ClassVar[str] = "encode4"
 
     def __init__(self, width: int, blocks: int = 2) -> None:
         super().__init__()

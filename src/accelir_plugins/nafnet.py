@@ -5,6 +5,8 @@ Blocks are those of the paper's deblurring network but for the lowest encoder st
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -68,7 +70,12 @@ class NAFNet(nn.Module):
         encoder: Blocks of the encoder, from full resolution down.
         middle: Blocks at a sixteenth of the resolution.
         decoder: Blocks of the decoder, from the lowest resolution up.
+
+    Attributes:
+        coarsest: Name of the submodule at the lowest resolution: training against blur asks it for the kernel.
     """
+
+    coarsest: ClassVar[str] = "middle"
 
     def __init__(
         self,

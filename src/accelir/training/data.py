@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,15 @@ from accelir.image import as_image_array, in_colour
 from accelir.tasks import Deblur, Denoise, Task
 from accelir.training.mixture import MIXTURE, NOISY_MIXTURE, Mixture
 
-__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_pairs"]
+__all__ = ["Batch", "Pairs", "Source", "compress_randomly", "lively_crop", "make_crops", "make_pairs"]
 
 Array = npt.NDArray[np.uint8]
 Compressor = Callable[[Array, Task, np.random.Generator], Array]
+
+Job = tuple[Path, npt.NDArray[np.int64], int]
+"""A photograph, the numbers of what is drawn from it, and the seed."""
+
+Part = TypeVar("Part")
 
 DCT: npt.NDArray[np.float32] = np.array(
     [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)],
@@ -139,34 +144,75 @@ def make_pairs(
         compress: What stores the inputs.
         progress: Called as ``progress(done, total)`` after each photograph.
     """
-    shares = np.array_split(np.arange(count), len(paths))
-    order = np.random.default_rng(seed).permutation(len(paths))
-    jobs = [(paths[photo], share, seed) for photo, share in zip(order, shares, strict=True) if len(share)]
     draw = partial(_draw, task=task, side=side, compress=compress)
-    if workers == 1:
-        parts = list(_counted(map(draw, jobs), len(jobs), progress))
-    else:
-        # Spawned and not forked: the threads of torch and of codecs do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            parts = list(_counted(pool.map(draw, jobs), len(jobs), progress))
+    parts = _of_all(draw, paths, count, seed, workers, progress)
     return Pairs(np.concatenate([part.inputs for part in parts]), np.concatenate([part.references for part in parts]))
 
 
-def _counted(parts: Iterable[Pairs], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Pairs]:
+def make_crops(
+    paths: Sequence[Path],
+    *,
+    count: int,
+    side: int,
+    seed: int,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Array:
+    """Draw ``count`` clean crops from photographs, flat ones seldom; the arguments are those of `make_pairs`.
+
+    Returns:
+        uint8 (count, side, side, 3).
+    """
+    return np.concatenate(_of_all(partial(_draw_clean, side=side), paths, count, seed, workers, progress))
+
+
+def _of_all(
+    draw: Callable[[Job], Part],
+    paths: Sequence[Path],
+    count: int,
+    seed: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[Part]:
+    """What is drawn from each photograph, in several processes."""
+    shares = np.array_split(np.arange(count), len(paths))
+    order = np.random.default_rng(seed).permutation(len(paths))
+    jobs = [(paths[photo], share, seed) for photo, share in zip(order, shares, strict=True) if len(share)]
+    if workers == 1:
+        return list(_counted(map(draw, jobs), len(jobs), progress))
+    # Spawned and not forked: the threads of torch and of codecs do not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(_counted(pool.map(draw, jobs), len(jobs), progress))
+
+
+def _counted(parts: Iterable[Part], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Part]:
     for done, part in enumerate(parts, 1):
         if progress is not None:
             progress(done, total)
         yield part
 
 
-def _draw(job: tuple[Path, npt.NDArray[np.int64], int], *, task: Task, side: int, compress: Compressor) -> Pairs:
+def _draw_clean(job: Job, *, side: int) -> Array:
     path, numbers, seed = job
-    photo, smaller = in_two_sizes(path)
-    sources = [photo]
+    sizes = _of_at_least(side, in_two_sizes(path))
+    crops = []
+    for number in numbers:
+        rng = np.random.default_rng([seed, int(number)])
+        crops.append(lively_crop(sizes[int(rng.integers(len(sizes)))], side, rng))
+    return np.stack(crops)
+
+
+def _of_at_least(side: int, sizes: tuple[Array, Array]) -> list[Array]:
+    """A photograph, and the same smaller where it is large enough then too."""
+    whole, smaller = sizes
+    return [whole, smaller] if min(smaller.shape[:2]) >= side else [whole]
+
+
+def _draw(job: Job, *, task: Task, side: int, compress: Compressor) -> Pairs:
+    path, numbers, seed = job
     margin = 24 if isinstance(task, Deblur) else 8
     need = (side + 2 * margin) * task.scale
-    if min(smaller.shape[:2]) >= need:
-        sources.append(smaller)
+    sources = _of_at_least(need, in_two_sizes(path))
     inputs, references = [], []
     for number in numbers:
         rng = np.random.default_rng([seed, int(number)])

@@ -24,7 +24,7 @@ from accelir.tasks import Deblur, Denoise, Task
 from accelir.threads import processors
 from accelir.training.checkpoint import Checkpoint, write_together
 from accelir.training.compression import RandomFiles
-from accelir.training.data import make_pairs
+from accelir.training.material import least_side, material_for
 from accelir.training.recipe import Recipe, train
 from accelir.training.scores import HeldOut, Scores
 from accelir.training.subject import Subject
@@ -34,6 +34,9 @@ from accelir.weights import WeightsRecord, load_weights, pack_weights
 __all__ = ["Training", "recipe_for", "train_network"]
 
 Progress = Callable[[int, int, str], None]
+
+GAINS = 0.05
+"""dB by which a network that deblurs is better than its inputs."""
 
 HELD_OUT = 12
 """At most so many pictures are held out where none are named: one in ten, and at least one."""
@@ -159,7 +162,8 @@ def train_network(
     if recipe.loss == "multiscale" and not hasattr(module, "pyramid"):
         raise InvalidInputError(f"The loss multiscale is for modules with a pyramid; {net.name!r} has none.")
     side = 2 * recipe.patch
-    _check_sides(trained_on, side * net.task.scale, f"crops of {side} pixels for task {net.task.name!r} need")
+    least = least_side(net.task, recipe)
+    _check_sides(trained_on, least, f"crops of {side} pixels for task {net.task.name!r} need")
     _check_sides(scored_on, 16 * net.task.scale, f"scores for task {net.task.name!r} need")
     if pairs < 1 or (workers is not None and workers < 1):
         raise InvalidInputError(f"There is at least 1 pair and 1 worker; got {pairs} and {workers}.")
@@ -190,15 +194,17 @@ def train_network(
 
     facts = checkpoint.begin(identity, beginning, force=force) if team.first else beginning()
     team.wait()
-    crops = make_pairs(
-        trained_on,
+    crops, auxiliary = material_for(
+        as_module(net),
         net.task,
+        recipe,
+        trained_on,
         count=-(-pairs // team.size),
-        side=side,
+        compress=compress,
+        deblurs=facts["before"]["clean"] > facts["untouched"]["clean"] + GAINS,
         # Each process prepares crops of its own.
         seed=recipe.seed + 1000 * team.rank,
         workers=processors() if workers is None else workers,
-        compress=compress,
         progress=lambda done, total: tell(done, total, "preparing crops"),
     )
 
@@ -217,6 +223,7 @@ def train_network(
         keep_checkpoint=True,
         report=report,
         report_every=min(100, max(recipe.steps // 20, 1)),
+        auxiliary=auxiliary,
         name=net.name,
     )
     seconds = round(checkpoint.seconds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,16 @@ from accelir.tasks import Deblur, camera_shake_kernel
 from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
-__all__ = ["SHARP", "UNNAMED", "KernelNaming", "ShakePairs", "lights_left", "require_shares"]
+__all__ = [
+    "SHAKE_FROM_NOTHING",
+    "SHAKE_ON",
+    "SHARP",
+    "UNNAMED",
+    "KernelNaming",
+    "ShakePairs",
+    "lights_left",
+    "require_shares",
+]
 
 Array = npt.NDArray[np.uint8]
 
@@ -33,6 +42,13 @@ UNNAMED = -1
 
 SHARP: npt.NDArray[np.float32] = np.ones((1, 1), np.float32)
 """The kernel that blurs nothing."""
+
+
+SHAKE_FROM_NOTHING = {"lights": 0.7, "opening": 0.6, "unseen": 0.5, "sharp": 0.1}
+"""What `ShakePairs` shows a network that does not deblur yet."""
+
+SHAKE_ON = {"lights": 0.0, "opening": 0.0, "unseen": 0.5, "sharp": 0.1}
+"""What it shows one that does."""
 
 
 def require_shares(**shares: float) -> None:
@@ -164,6 +180,22 @@ class KernelNaming(Auxiliary):
         self.features = features
         self.weight = weight
         self._seen: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, module: nn.Module, count: int, *, weight: float = 0.1) -> Self | None:
+        """For the features that ``module.coarsest`` names; None where it names none."""
+        features = getattr(module, "coarsest", None)
+        if features is None:
+            return None
+        seen: list[torch.Tensor] = []
+        layer = module.get_submodule(features)
+        handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            with torch.no_grad():
+                module(next(module.parameters()).new_zeros(1, 3, 64, 64))
+        finally:
+            handle.remove()
+        return cls(features, seen[0].shape[1], count, weight=weight)
 
     @contextmanager
     def watching(self, module: nn.Module) -> Iterator[None]:
