@@ -160,7 +160,8 @@ def started(name: str, job: Job, source: Source, *, again: bool) -> nn.Module:
             job.family.grow(other, module)
         else:
             assert job.family.narrow is not None
-            job.family.narrow(other, module, first_losses(other, source, job.recipe))
+            # On a CPU, so that batches as large as a GPU's would take minutes.
+            job.family.narrow(other, module, first_losses(other, source, ZOO[name].recipe))
     return module
 
 

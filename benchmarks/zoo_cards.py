@@ -59,11 +59,11 @@ OTHER_BLURS = {"kodak24_unseen_psnr_rgb": "unseen", "kodak24_sharp_psnr_rgb": "s
 """Scores of a record against blur, and the name of their columns."""
 
 NOTES = {
-    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data. Two fifths of what the networks were last
-trained on was blurred by these very kernels, half by random trajectories of a camera, and a tenth not at all: they know
-the kernels far better than anything else. *Unseen* is Kodak24 blurred by trajectories that no training has shown, the
-input and what is restored of it, and is what to expect of a photograph of yours: little gain. *Sharp* is Kodak24 with
-slight noise and no blur.
+    "deblur": """Kodak24 is blurred here by the 20 kernels of the bench data. Of what the networks were last
+trained on 45 % was blurred by these very kernels, 45 % by random trajectories of a camera, and a tenth not at all: they
+know the kernels far better than anything else. *Unseen* is Kodak24 blurred by trajectories that no training has shown
+(but the first, which is one of 4,096 on the GPU), the input and what is restored of it, and is what to expect of a
+photograph of yours: little gain. *Sharp* is Kodak24 with slight noise and no blur.
 
 """
 }
@@ -95,9 +95,9 @@ reported on. For super-resolution and against noise a
 quarter of the inputs stay clean, and the others go through a JPEG of random quality and manner, so that no encoder is
 favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
 `nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,
-and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter. In all
-trainings on 137 photographs, which are the last, half of the inputs are blurred by random trajectories, a tenth by
-nothing, and the others by the kernels of the bench data; in those before it was an eighth, nothing, and the others.
+and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter. From
+commit 2377878 on, nothing blurs a tenth of the inputs and random trajectories half of the others; before, they blurred
+an eighth, and nothing was sharp. The first training of `nafnet-deblur-f8` was interrupted halfway.
 A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
 named, up to ten networks were trained on it at a time.
 

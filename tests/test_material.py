@@ -6,17 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
+import accelir
 from accelir import Deblur, Denoise, SuperResolution
 from accelir.pictures import picture
 from accelir.tasks import camera_shake_kernel
-from accelir.training import train_network
+from accelir.training import run, train_network
 from accelir.training.data import Pairs, make_crops
-from accelir.training.material import NAMED, least_side, material_for
+from accelir.training.material import FARTHEST, NAMED, least_side, material_for, named_trajectories
 from accelir.training.recipe import Recipe
 from accelir.training.shake import KernelNaming, ShakePairs
+from accelir.training.subject import Subject
 from accelir_plugins.mimounet import MIMOUNet
 from accelir_plugins.nafnet import NAFNet
 
@@ -82,20 +85,109 @@ def test_crops_do_not_depend_on_the_number_of_workers(paths):
     assert len({crop.tobytes() for crop in one}) == 7
 
 
-def test_a_training_against_blur_runs_and_goes_on(paths, tmp_path):
-    folder = paths[0].parent
+def fresh() -> NAFNet:
+    torch.manual_seed(0)
+    return NAFNet(4)
+
+
+def test_a_training_against_blur_goes_on_where_it_was(paths, tmp_path):
     asked = {"task": "deblur", "recipe": RECIPE, "pairs": 4, "workers": 1}
+    told: list[int] = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        if what == "training":
+            told.append(done)
+            if told == [1, 2]:
+                raise KeyboardInterrupt
+
+    output = tmp_path / "mine.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_network(folder, network=NAFNet(4), output=tmp_path / "mine.safetensors", progress=interrupted, **asked)
-    done = train_network(folder, network=NAFNet(4), output=tmp_path / "mine.safetensors", **asked, force=True)
+        train_network(paths[0].parent, network=fresh(), output=output, progress=progress, **asked)
+    done = train_network(paths[0].parent, network=fresh(), output=output, progress=progress, **asked)
+    assert told == [1, 2, 2, 3]
     assert done.network.task == Deblur() and set(done.after) == {"clean", "jpeg q50", "jpeg q75", "jpeg q90"}
+    whole = train_network(paths[0].parent, network=fresh(), output=tmp_path / "whole.safetensors", **asked)
+    (one,), (other,) = whole.network.modules, done.network.modules
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
 
 
-def interrupted(done: int, total: int, what: str) -> None:
-    if what == "training" and done == 2:
+@pytest.mark.parametrize(
+    ("network", "task", "wanted"),
+    [
+        (fresh(), "deblur", False),
+        ("accelir_plugins.nafnet:NAFNet", "deblur", False),
+        ("mimounet-deblur-f8", None, True),
+        ("mimounet-deblur-f8", "deblur-e3to9-n1", True),
+        ("dncnn-s25-f8", "deblur", False),
+    ],
+)
+def test_installed_networks_against_blur_deblur_already(network, task, wanted):
+    arguments = {"width": 4} if isinstance(network, str) and ":" in network else None
+    assert Subject.of(network, task, arguments).experienced == wanted
+
+
+def test_who_deblurs_is_not_helped(paths, tmp_path, monkeypatch):
+    asked = []
+
+    def noting(*rest, **more):
+        asked.append(more["deblurs"])
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(run, "material_for", noting)
+    for network, task in ((fresh(), "deblur"), ("mimounet-deblur-f8", None)):
+        with pytest.raises(KeyboardInterrupt):
+            train_network(
+                paths[0].parent, network=network, task=task, output=tmp_path / f"{len(asked)}.safetensors",
+                recipe=RECIPE, pairs=4, workers=1,
+            )  # fmt: skip
+    assert asked == [False, True]
 
-def test_photographs_hold_what_the_blur_reaches_into():
-    assert least_side(Deblur(), RECIPE) == 32 + 2 * ShakePairs.margin
-    assert least_side(SuperResolution(4), RECIPE) == 128
+
+class Motion(Deblur):
+    """Makes its inputs in a way of its own."""
+
+    def degrade(self, reference, rng):
+        return reference
+
+
+@pytest.mark.parametrize("task", [Motion(), Deblur((5, 60)), Deblur(kernels=[np.full((1, 51), 1 / 51, np.float32)])])
+def test_blur_of_another_kind_or_larger_is_made_beforehand(task, paths):
+    source, auxiliary = material(fresh(), task, paths)
+    assert isinstance(source, Pairs) and auxiliary is None
+    assert least_side(task, RECIPE) == 32
+
+
+def test_trajectories_stay_within_the_margin():
+    sides = [len(camera_shake_kernel(np.random.default_rng(number), (FARTHEST, FARTHEST))) for number in range(200)]
+    assert max(sides) <= 2 * ShakePairs.margin + 1
+
+
+def test_named_trajectories_are_none_that_scores_are_made_with():
+    named = {kernel.tobytes() for kernel in named_trajectories(Deblur())}
+    assert len(named) == NAMED
+    for seed in range(30):
+        for stream in (seed, [seed, 0], [seed, 1], [0, seed]):
+            kernel = camera_shake_kernel(np.random.default_rng(stream), Deblur().extent)
+            assert kernel.tobytes() not in named
+
+
+def test_photographs_hold_what_the_blur_reaches_into(tmp_path, paths):
+    side = least_side(Deblur(), RECIPE)
+    asked = {"task": "deblur", "recipe": RECIPE, "pairs": 2, "workers": 1}
+    for size in (side, side - 1):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        for seed in range(2):
+            Image.fromarray(picture(size, 140, seed=seed)).save(folder / f"{seed}.png")
+    train_network(tmp_path / str(side), network=fresh(), output=tmp_path / "a.safetensors", **asked)
+    with pytest.raises(accelir.InvalidInputError, match=f"need {side} pixels"):
+        train_network(tmp_path / str(side - 1), network=fresh(), output=tmp_path / "b.safetensors", **asked)
+    with pytest.raises(accelir.InvalidInputError, match="larger than"):
+        make_crops(paths, count=1, side=200, seed=0, workers=1)
+
+
+def test_a_name_that_is_none_is_told():
+    module = fresh()
+    module.coarsest = "nope"
+    with pytest.raises(accelir.InvalidInputError, match="nope"):
+        KernelNaming.of(module, 4)

@@ -7,17 +7,14 @@ import os
 import re
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import accelir
-from accelir.errors import BudgetError, CodecError, InvalidInputError, ProfileMismatchError
-from accelir.lookup import ProfileWarning
+from accelir.errors import BudgetError, CodecError, InvalidInputError
 from accelir.metrics import psnr_rgb
 from accelir_plugins.jpeg.codec import JpegPrepared
 
@@ -140,42 +137,6 @@ def test_a_budget_in_bits_per_pixel_is_refused_in_bits_per_pixel(shape, noisy) -
     assert len(accelir.encode(budget=accelir.BitsPerPixel(bits), **call).data) <= caught.value.smallest * 1.01
 
 
-def test_a_network_without_a_profile_borrows_its_relatives_or_says_how_to_make_one(noisy) -> None:
-    relative = accelir.network("dncnn-s25-f16")
-    relative.name, relative.width = "dncnn-s25-f20", 20
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert accelir.profile_for("jpeg", relative).header.network == "dncnn-s25-f16"
-    with torch.no_grad():
-        next(relative.modules[0].parameters()).mul_(1.001)
-    with pytest.warns(ProfileWarning, match="dncnn-s25-f"):
-        accelir.encode(noisy[:48, :48], network=relative, budget=accelir.BitsPerPixel(2))
-    stranger = accelir.network("dncnn-s25-f16")
-    stranger.name = stranger.family = "stranger"
-    with pytest.raises(accelir.ProfileNotFoundError, match=r"measured.*\n.*profiler.*fit.*\n.*profile="):
-        accelir.encode(noisy[:48, :48], network=stranger, budget=accelir.BitsPerPixel(2))
-
-
-def test_a_profile_for_other_weights_is_named_as_such(noisy) -> None:
-    changed = accelir.network("dncnn-s25-f8")
-    with torch.no_grad():
-        next(changed.modules[0].parameters()).mul_(1.001)
-    with pytest.warns(ProfileWarning, match="other weights") as caught:
-        accelir.encode(noisy[:48, :48], network=changed, budget=accelir.BitsPerPixel(2))
-    assert caught[0].filename == __file__
-
-
-def test_a_profile_lends_a_control_its_options(noisy) -> None:
-    small = np.ascontiguousarray(noisy[:64, :64])
-    profile = accelir.profile_for("jpeg", "dncnn-s25-f16")
-    options = profile.header.codec_options
-    assert options != {"rdo": 0.05, "shape": 1.0}
-    arguments = {"network": "dncnn-s25-f16", "budget": accelir.BitsPerPixel(2), "estimate": "uniform"}
-    lent = accelir.encode(small, profile=profile, **arguments)
-    assert lent.data == accelir.encode(small, codec=accelir.codec("jpeg", **options), **arguments).data
-    assert lent.data != accelir.encode(small, **arguments).data
-
-
 def test_gray_pictures_have_options_of_their_own(photograph) -> None:
     """Noise that is the same in all channels is left in by a network of colour: here the file has to leave it out."""
     clean = np.asarray(Image.fromarray(photograph[100:260, 200:360]).convert("L"))
@@ -193,19 +154,6 @@ def test_gray_pictures_have_options_of_their_own(photograph) -> None:
     assert restored[0] > restored[1] + 0.4
 
 
-def test_each_of_several_networks_may_have_a_profile_of_its_own(noisy) -> None:
-    names = ["dncnn-s25-f8", "dncnn-s25-f16"]
-    installed = [accelir.profile_for("jpeg", name) for name in names]
-    budget = accelir.Bytes(4000)
-    usual = accelir.encode(noisy, network=names, budget=budget).data
-    for profiles in (installed[0], installed, [None, installed[1]]):
-        assert accelir.encode(noisy, network=names, budget=budget, profile=profiles).data == usual
-    with pytest.raises(InvalidInputError, match="2 networks want as many profiles; got 1"):
-        accelir.encode(noisy, network=names, budget=budget, profile=installed[:1])
-    with pytest.raises(ProfileMismatchError):
-        accelir.encode(noisy, network=names, budget=budget, profile=installed[::-1])
-
-
 def test_a_reference_of_another_size_is_refused_whatever_it_is_for(noisy) -> None:
     for estimate, passes in (("profile", 0), ("uniform", None), ("profile", None)):
         with pytest.raises(InvalidInputError):
@@ -218,12 +166,6 @@ def test_a_reference_of_another_size_is_refused_whatever_it_is_for(noisy) -> Non
 def test_like_quality_of_what_jpeg_does_not_hold_is_a_codec_error() -> None:
     with pytest.raises(CodecError, match="65500"):
         accelir.encode(np.zeros((1, 65501), np.uint8), network="edsr-x4-f8", budget=accelir.LikeQuality(75))
-
-
-def test_a_profile_of_another_network_is_refused(tmp_path, noisy) -> None:
-    path = accelir.profile_for("jpeg", "dncnn-s25-f16").save(tmp_path / "p.safetensors")
-    with pytest.raises(accelir.ProfileMismatchError):
-        accelir.encode(noisy, network="dncnn-s25-f8", budget=accelir.BitsPerPixel(2), profile=path)
 
 
 def test_bytes_are_the_same_in_another_process_with_another_hash_seed(tmp_path, noisy) -> None:

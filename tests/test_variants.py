@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 import accelir
 from accelir import variants
+from accelir.codec import Encoded
 from accelir.pictures import picture
-from accelir.variants import TILE, TILES, sample_of
+from accelir.profiling.estimate import Curves, Estimate
+from accelir.variants import TILE, TILES, best_attempt, sample_of
 from accelir_plugins.jpeg.codec import JpegCodec, JpegPrepared
 
 AUTO = {"network": "edsr-x4-f8", "codec": JpegCodec(subsampling="auto")}
 
 
-@pytest.mark.parametrize("shape", [(1200, 1801, 3), (700, 3000), (400, 6000, 3)])
+@pytest.mark.parametrize("shape", [(1200, 1801), (700, 3000), (400, 6000)])
 def test_a_sample_holds_whole_tiles_from_all_over_a_picture(shape):
-    image = np.zeros(shape, np.uint16)
-    image[:] = (np.arange(shape[0])[:, None] * 7 + np.arange(shape[1])).reshape(*shape[:2], *[1] * (len(shape) - 2))
+    image = np.stack(np.broadcast_arrays(np.arange(shape[0])[:, None], np.arange(shape[1])), axis=-1)
     sample = sample_of(image)
-    assert sample.shape == (*(min(size, TILE * TILES) for size in shape[:2]), *shape[2:])
-    rows = np.unique(sample_of(np.repeat(np.arange(shape[0])[:, None], shape[1], 1)))
-    assert rows[0] == 0 and rows[-1] > shape[0] - 2 * TILE
-    assert shape[0] <= TILE * TILES or (rows.reshape(-1, TILE)[:, 0] % TILE == 0).all()
+    rows, columns = sample[:, 0, 0], sample[0, :, 1]
+    assert (sample == image[np.ix_(rows, columns)]).all()
+    for found, size in ((rows, shape[0]), (columns, shape[1])):
+        if size <= TILE * TILES:
+            assert (found == np.arange(size)).all()
+            continue
+        tiles = found.reshape(TILES, TILE)
+        assert (tiles[:, 0] % TILE == 0).all() and (np.diff(tiles) == 1).all()
+        assert tiles[0, 0] == 0 and tiles[-1, -1] > size - 2 * TILE and (np.diff(tiles[:, 0]) >= TILE).all()
 
 
 def test_of_a_large_picture_one_way_is_tried_on_all_of_it(monkeypatch):
@@ -41,29 +50,67 @@ def test_of_a_large_picture_one_way_is_tried_on_all_of_it(monkeypatch):
     assert sum(shape == image.shape for shape in written) < len(written) / 2
 
 
-def test_where_the_promising_way_takes_too_much_the_other_is_taken(monkeypatch):
-    image = picture(640, 640)
-    least = {}
-    for subsampling in ("420", "444"):
-        with pytest.raises(accelir.BudgetError) as raised:
-            accelir.encode(
-                image, network="edsr-x4-f8", codec=JpegCodec(subsampling=subsampling), budget=accelir.Bytes(1)
-            )
-        least[subsampling] = raised.value.smallest
-    monkeypatch.setattr(variants, "LARGE", 100_000)
+class Way:
+    """Stands for a codec, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_where_the_promising_way_takes_too_much_of_the_whole_the_other_is_taken(monkeypatch):
+    image = np.zeros((800, 800, 3), np.uint8)
+    tried = []
+
+    def attempt(way, pixels, budget):
+        tried.append((way.name, pixels.shape[0], budget))
+        if (way.name, pixels.shape[0]) in refused:
+            raise accelir.BudgetError(budget, 7 if way.name == "coarse" else 9, way.name, 0)
+        return variants.Attempt(
+            way,
+            Estimate(np.zeros((1, 1), np.int32), Curves(np.zeros((1, 1)), np.zeros((1, 1)))),
+            None,
+            Encoded(b"", None, 8, 1, 1, 0, None, "exact"),
+        )
+
+    monkeypatch.setattr(variants, "LARGE", 500_000)
     monkeypatch.setattr(variants, "least_costly", lambda found, image: len(found) - 1)
-    encoded = accelir.encode(image, budget=accelir.Bytes(least["420"]), **AUTO)
-    assert len(encoded.data) <= least["420"] < least["444"]
+    ways = [Way("coarse"), Way("fine")]
+    refused = {("fine", 800)}
+    assert best_attempt(ways, image, 1000, attempt, metadata=200).codec.name == "coarse"
+    # The sample has 0.64 of the pixels, and of what the metadata leaves.
+    assert tried[:3] == [("coarse", 640, 512), ("fine", 640, 512), ("fine", 800, 1000)]
+    refused |= {("coarse", 640), ("fine", 640), ("coarse", 800)}
     with pytest.raises(accelir.BudgetError) as raised:
-        accelir.encode(image, budget=accelir.Bytes(1), **AUTO)
-    assert raised.value.smallest == least["420"]
+        best_attempt(ways, image, 1000, attempt)
+    assert raised.value.smallest == 7
+    # Not sampled: all ways are tried on the whole.
+    tried.clear()
+    refused.clear()
+    best_attempt(ways, image, 1000, attempt, sampled=False)
+    assert tried == [("coarse", 800, 1000), ("fine", 800, 1000)]
+
+
+def test_metadata_does_not_change_what_is_chosen(monkeypatch):
+    image = picture(660, 700)
+    monkeypatch.setattr(variants, "LARGE", 100_000)
+    plain = accelir.encode(image, budget=accelir.Bytes(50_000), **AUTO)
+    stored = Image.fromarray(image)
+    stored.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(200_000)
+    kept = accelir.encode(stored, budget=accelir.Bytes(250_000), **AUTO)
+    assert kept.metadata_bytes > 200_000
+    assert across(kept.data) == across(plain.data)
+
+
+def across(data: bytes) -> int:
+    """How many luma samples a chroma sample is wide."""
+    return int(Image.open(io.BytesIO(data)).layer[0][1])
 
 
 def test_a_control_that_follows_the_original_is_not_sampled(monkeypatch):
-    reference = picture(512, 512)
+    reference = picture(2800, 512)
     image = reference[::4, ::4].copy()
-    whole = accelir.encode(image, budget=accelir.Bytes(4000), estimate="oracle", reference=reference, **AUTO).data
+    asked = {"budget": accelir.Bytes(8000), "estimate": "oracle", "reference": reference}
+    whole = accelir.encode(image, **asked, **AUTO).data
     monkeypatch.setattr(variants, "LARGE", 1000)
-    assert (
-        accelir.encode(image, budget=accelir.Bytes(4000), estimate="oracle", reference=reference, **AUTO).data == whole
-    )
+    assert sample_of(image).shape != image.shape
+    assert accelir.encode(image, **asked, **AUTO).data == whole

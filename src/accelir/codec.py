@@ -26,6 +26,7 @@ __all__ = [
     "Prepared",
     "PreparedWithMetadata",
     "Sensitivity",
+    "metadata_bytes",
 ]
 
 LevelMap = npt.NDArray[np.int32]
@@ -180,9 +181,7 @@ class PreparedWithMetadata(Prepared):
 
     @cached_property
     def metadata_bytes(self) -> int:
-        """The same for files of any picture."""
-        bare = self._codec.encode(np.zeros((8, 8, 3), np.uint8), 0).data
-        return len(self._codec.embed(bare, self._metadata)) - len(bare)
+        return metadata_bytes(self._codec, self._metadata)
 
     def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
         return self._prepared.size(levels, trim) + self.metadata_bytes
@@ -195,6 +194,14 @@ class PreparedWithMetadata(Prepared):
 
     def moved(self, shift: npt.NDArray[np.float32]) -> Prepared:
         return PreparedWithMetadata(self._codec, self._prepared.moved(shift), self._metadata)
+
+
+def metadata_bytes(codec: Codec, metadata: Metadata) -> int:
+    """How much larger metadata makes a file, whatever its picture."""
+    if not metadata:
+        return 0
+    bare = codec.encode(np.zeros((8, 8, 3), np.uint8), 0).data
+    return len(codec.embed(bare, metadata)) - len(bare)
 
 
 class CodecOptions(BaseModel):

@@ -46,19 +46,20 @@ PICTURE_ENDINGS = {
 """Of the files that are taken for pictures where a folder is searched through."""
 
 MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".heif": "image/heic",
-    ".png": "image/png",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".jp2": "image/jp2",
-    ".jxl": "image/jxl",
+    "image/jpeg": (".jpg", ".jpeg"),
+    "image/webp": (".webp",),
+    "image/avif": (".avif",),
+    "image/heic": (".heic", ".heif"),
+    "image/heif": (".heif", ".heic"),
+    "image/png": (".png",),
+    "image/bmp": (".bmp",),
+    "image/gif": (".gif",),
+    "image/tiff": (".tif", ".tiff"),
+    "image/jp2": (".jp2",),
+    "image/jxl": (".jxl",),
+    "image/x-portable-pixmap": (".ppm",),
 }
-"""What files are whose names end so."""
+"""How the names of files end, the usual way first."""
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
@@ -291,14 +292,19 @@ def in_colour(image: ImageArray) -> ImageArray:
 
 
 def require_ending(path: str | Path, media_type: str) -> None:
-    """Make sure that a name does not end as files of another format do; an ending that nobody knows says nothing.
+    """Make sure that a name does not end as files of another format do.
+
+    What ending or type nobody knows here is left to its codec.
 
     Raises:
-        InvalidInputError: It does.
+        InvalidInputError: It does; says how it should end.
     """
-    said = MEDIA_TYPES.get(Path(path).suffix.lower(), media_type)
-    if said != media_type:
-        raise InvalidInputError(f"{path} ends as {said} does, and the file is {media_type}.")
+    ending = Path(path).suffix.lower()
+    usual = MEDIA_TYPES.get(media_type, (ending,))
+    if ending not in usual and any(ending in others for others in MEDIA_TYPES.values()):
+        raise InvalidInputError(
+            f"{path} ends as another format does; this file is {media_type}: let it end in {usual[0]}."
+        )
 
 
 def write_atomically(path: str | Path, data: bytes) -> Path:

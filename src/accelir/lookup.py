@@ -108,6 +108,8 @@ def find_profile(
     Raises:
         ProfileNotFoundError: There is none, and the estimate is to come from one.
         ProfileMismatchError: The profile handed over is for others.
+        ProfileFormatError: A file that holds none.
+        DecodeError: A file that cannot be read.
     """
     if profile is not None:
         loaded = profile if isinstance(profile, Profile) else Profile.load(profile)

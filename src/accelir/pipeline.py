@@ -14,7 +14,7 @@ import numpy.typing as npt
 from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
-from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata
+from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata, metadata_bytes
 from accelir.errors import BudgetError, DecodeError, InvalidInputError
 from accelir.guidance import PASSES, guide, require_guidable, require_passes
 from accelir.image import (
@@ -149,7 +149,12 @@ def encode(
     # An estimate that was handed over is of one geometry.
     ways = [coder] if isinstance(estimate, Estimate) else coder.variants(array)
     try:
-        best = best_attempt(ways, array, limit, attempt, sampled=estimate in ("profile", "measured"))
+        best = best_attempt(
+            ways, array, limit, attempt,
+            metadata=metadata_bytes(coder, kept),
+            # The original of a mosaic would be one too.
+            sampled=not (isinstance(estimate, str) and estimate == "oracle"),
+        )  # fmt: skip
     except BudgetError as error:
         raise BudgetError(
             error.asked, error.smallest, coder.name, error.metadata,

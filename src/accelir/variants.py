@@ -15,10 +15,10 @@ from accelir.profiling.estimate import Estimate
 __all__ = ["Attempt", "best_attempt", "least_costly", "sample_of"]
 
 LARGE = 2_000_000
-"""Pixels from which on a sample tells which way is kept."""
+"""Pixels beyond which a sample tells which way is kept."""
 
 TILE = 128
-"""Side of the sample's parts in pixels: whole blocks of any codec of pixels, and many of them."""
+"""Side of the sample's parts in pixels: a multiple of the blocks that codecs have."""
 
 TILES = 5
 """Parts of the sample along each side."""
@@ -38,7 +38,9 @@ Try = Callable[[Codec, ImageArray, int], Attempt]
 """From a way, pixels and a budget in bytes to a file that keeps it, or a BudgetError."""
 
 
-def best_attempt(ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try, *, sampled: bool) -> Attempt:
+def best_attempt(
+    ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try, *, metadata: int = 0, sampled: bool = True
+) -> Attempt:
     """The file whose error will cost least after restoration.
 
     Args:
@@ -46,6 +48,7 @@ def best_attempt(ways: Sequence[Codec], image: ImageArray, budget: int, attempt:
         image: What is to be stored, uint8 (H, W, 3) or (H, W).
         budget: In bytes.
         attempt: Writes a file.
+        metadata: How many bytes of the budget are not for pixels.
         sampled: Whether of a large picture a sample may tell, so that one way only is tried on all of it.
 
     Raises:
@@ -55,12 +58,16 @@ def best_attempt(ways: Sequence[Codec], image: ImageArray, budget: int, attempt:
         sample = sample_of(image)
         share = sample.shape[0] * sample.shape[1] / (image.shape[0] * image.shape[1])
         try:
-            promising = _best(_successes(ways, sample, max(1, round(budget * share)), attempt), sample).codec
+            size = max(1, round((budget - metadata) * share))
+            promising = _best(_successes(ways, sample, size, attempt), sample).codec
         except BudgetError:
             # Of the whole a file may be so small: what is the same in all files is less there.
             promising = ways[0]
-        ways = [promising, *(way for way in ways if way is not promising)]
-        return _successes(ways, image, budget, attempt, most=1)[0]
+        try:
+            return attempt(promising, image, budget)
+        except BudgetError:
+            # Whatever can be so small is as good then, and all together say what the smallest is.
+            pass
     return _best(_successes(ways, image, budget, attempt), image)
 
 
@@ -99,15 +106,10 @@ def _best(attempts: Sequence[Attempt], image: ImageArray) -> Attempt:
     return attempts[least_costly([(one.codec, one.estimate, one.encoded) for one in attempts], image)]
 
 
-def _successes(
-    ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try, most: int | None = None
-) -> list[Attempt]:
+def _successes(ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try) -> list[Attempt]:
     """Of the ways whose files can be so small, at least one; where there is none, the error that tells the smallest."""
-    made: list[Attempt] = []
-    errors = []
+    made, errors = [], []
     for way in ways:
-        if most is not None and len(made) >= most:
-            break
         try:
             made.append(attempt(way, image, budget))
         except BudgetError as error:

@@ -31,6 +31,9 @@ Job = tuple[Path, npt.NDArray[np.int64], int]
 
 Part = TypeVar("Part")
 
+BLUR_MARGIN = 24
+"""Pixels around a crop that a blur may reach into."""
+
 DCT: npt.NDArray[np.float32] = np.array(
     [[np.sqrt((1 if k == 0 else 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16) for n in range(8)] for k in range(8)],
     dtype=np.float32,
@@ -158,10 +161,21 @@ def make_crops(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Array:
-    """Draw ``count`` clean crops from photographs, flat ones seldom; the arguments are those of `make_pairs`.
+    """Draw ``count`` clean crops from photographs, flat ones seldom.
+
+    Args:
+        paths: Photographs, each at least ``side`` pixels on both sides.
+        count: Number of crops.
+        side: Of the crops in pixels.
+        seed: As for `make_pairs`.
+        workers: As for `make_pairs`.
+        progress: As for `make_pairs`.
 
     Returns:
         uint8 (count, side, side, 3).
+
+    Raises:
+        InvalidInputError: A photograph that is smaller.
     """
     return np.concatenate(_of_all(partial(_draw_clean, side=side), paths, count, seed, workers, progress))
 
@@ -174,7 +188,7 @@ def _of_all(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> list[Part]:
-    """What is drawn from each photograph, in several processes."""
+    """What is drawn from each photograph, in so many processes."""
     shares = np.array_split(np.arange(count), len(paths))
     order = np.random.default_rng(seed).permutation(len(paths))
     jobs = [(paths[photo], share, seed) for photo, share in zip(order, shares, strict=True) if len(share)]
@@ -195,6 +209,8 @@ def _counted(parts: Iterable[Part], total: int, progress: Callable[[int, int], N
 def _draw_clean(job: Job, *, side: int) -> Array:
     path, numbers, seed = job
     sizes = _of_at_least(side, in_two_sizes(path))
+    if min(sizes[0].shape[:2]) < side:
+        raise InvalidInputError(f"Crops of {side} pixels a side are larger than {path.name}.")
     crops = []
     for number in numbers:
         rng = np.random.default_rng([seed, int(number)])
@@ -210,7 +226,7 @@ def _of_at_least(side: int, sizes: tuple[Array, Array]) -> list[Array]:
 
 def _draw(job: Job, *, task: Task, side: int, compress: Compressor) -> Pairs:
     path, numbers, seed = job
-    margin = 24 if isinstance(task, Deblur) else 8
+    margin = BLUR_MARGIN if isinstance(task, Deblur) else 8
     need = (side + 2 * margin) * task.scale
     sources = _of_at_least(need, in_two_sizes(path))
     inputs, references = [], []

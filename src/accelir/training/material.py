@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from accelir.tasks import Deblur, Task, camera_shake_kernel
@@ -14,10 +15,13 @@ from accelir.training.data import Compressor, Source, make_crops, make_pairs
 from accelir.training.recipe import Auxiliary, Recipe
 from accelir.training.shake import SHAKE_FROM_NOTHING, SHAKE_ON, KernelNaming, ShakePairs
 
-__all__ = ["NAMED", "Material", "least_side", "material_for"]
+__all__ = ["NAMED", "Material", "least_side", "material_for", "named_trajectories"]
 
 NAMED = 20
 """Trajectories that a network learns to tell from each other, where the task has no kernels of its own."""
+
+FARTHEST = 23.0
+"""Largest extent of a trajectory, in pixels, that surely stays within `ShakePairs.margin`."""
 
 
 class Material(NamedTuple):
@@ -34,7 +38,7 @@ class Material(NamedTuple):
 
 def least_side(task: Task, recipe: Recipe) -> int:
     """The least side of a photograph to train on, in pixels."""
-    return 2 * recipe.patch * task.scale + (2 * ShakePairs.margin if isinstance(task, Deblur) else 0)
+    return 2 * recipe.patch * task.scale + (2 * ShakePairs.margin if _drawn_as_it_goes(task) else 0)
 
 
 def material_for(
@@ -50,12 +54,12 @@ def material_for(
     workers: int,
     progress: Callable[[int, int], None],
 ) -> Material:
-    """Prepare it.
+    """Prepare what a training takes.
 
     Args:
         module: What is to be trained.
         task: What it is to undo.
-        recipe: How.
+        recipe: How it is trained.
         paths: Clean photographs, each side at least `least_side`.
         count: Crops that are prepared.
         compress: What stores the inputs.
@@ -63,18 +67,19 @@ def material_for(
         seed: Of the crops.
         workers: Processes that make them.
         progress: Called as ``progress(done, total)``.
+
+    Raises:
+        InvalidInputError: A photograph is too small.
     """
-    if not isinstance(task, Deblur):
+    if not isinstance(task, Deblur) or not _drawn_as_it_goes(task):
         side = 2 * recipe.patch
-        return Material(
-            make_pairs(
-                paths, task, count=count, side=side, seed=seed, workers=workers, compress=compress, progress=progress
-            )
+        pairs = make_pairs(
+            paths, task, count=count, side=side, seed=seed, workers=workers, compress=compress, progress=progress
         )
-    crops = make_crops(paths, count=count, side=least_side(task, recipe), seed=seed, workers=workers, progress=progress)
-    kernels = task.kernels or [
-        camera_shake_kernel(np.random.default_rng(number), task.extent) for number in range(NAMED)
-    ]
+        return Material(pairs)
+    side = least_side(task, recipe)
+    crops = make_crops(paths, count=count, side=side, seed=seed, workers=workers, progress=progress)
+    kernels = task.kernels or named_trajectories(task)
     shown = SHAKE_ON if deblurs else SHAKE_FROM_NOTHING
     if task.kernels:
         # All that are wanted.
@@ -82,3 +87,17 @@ def material_for(
     # How many of the inputs stay clean is for ``compress`` to say.
     source = ShakePairs(list(crops), kernels, task, compress=compress, compressed=1.0, **shown)
     return Material(source, KernelNaming.of(module, len(kernels)))
+
+
+def named_trajectories(task: Deblur) -> list[npt.NDArray[np.float32]]:
+    """Twenty trajectories to be told from each other, of a stream that nothing else draws from."""
+    return [camera_shake_kernel(np.random.default_rng([NAMED, number, 1]), task.extent) for number in range(NAMED)]
+
+
+def _drawn_as_it_goes(task: Task) -> bool:
+    """Whether `ShakePairs` makes a task's inputs as the task does, and their blur stays within its margin."""
+    if not isinstance(task, Deblur) or type(task).degrade is not Deblur.degrade:
+        return False
+    if task.kernels:
+        return max(max(kernel.shape) for kernel in task.kernels) <= 2 * ShakePairs.margin + 1
+    return task.extent[1] <= FARTHEST

@@ -96,7 +96,8 @@ class ResidentPairs:
         lights: For deblurring: share of the references that carry point lights at first; see
             `accelir.training.shake.ShakePairs`.
         opening: For deblurring: share of the training after which compressed inputs and trajectories join.
-        unseen: For deblurring: share of the inputs that one of 4096 random camera trajectories blurs from there on.
+        unseen: For deblurring: share of the blurred inputs that one of 4096 random camera trajectories blurs from there
+            on.
         sharp: For deblurring: share of the inputs that nothing blurs.
 
     Raises:
@@ -113,9 +114,9 @@ class ResidentPairs:
         kernels: Sequence[npt.NDArray[np.float32]] = (),
         compressed: float | None = None,
         lights: float = 0.7,
-        opening: float = 0.7,
-        unseen: float = 0.125,
-        sharp: float = 0.0,
+        opening: float = 0.6,
+        unseen: float = 0.5,
+        sharp: float = 0.1,
     ) -> None:
         # A derived task may make its inputs in a way of its own.
         if type(task) not in (SuperResolution, Denoise, Deblur):
@@ -227,7 +228,8 @@ class ResidentPairs:
 
 @lru_cache(maxsize=1)
 def _trajectories(extent: tuple[float, float]) -> list[npt.NDArray[np.float32]]:
-    random = np.random.default_rng(0)
+    # A stream of its own: small seeds are those of measurements.
+    random = np.random.default_rng([TRAJECTORIES, 1])
     return [camera_shake_kernel(random, extent) for _ in range(TRAJECTORIES)]
 
 

@@ -35,8 +35,8 @@ __all__ = ["Training", "recipe_for", "train_network"]
 
 Progress = Callable[[int, int, str], None]
 
-GAINS = 0.05
-"""dB by which a network that deblurs is better than its inputs."""
+LEAST_GAIN = 0.15
+"""dB by which a module that deblurs is better than its inputs; one that stays near the identity gains up to 0.1."""
 
 HELD_OUT = 12
 """At most so many pictures are held out where none are named: one in ten, and at least one."""
@@ -124,8 +124,8 @@ def train_network(
         recipe: How to train, or what is to differ from the recipe that `recipe_for` gives the task.
         codecs: Whose files the inputs go through, and those of the scores; none for clean inputs only.
         qualities: The lowest and the highest of the usual encoders; None for those of the task.
-        clean: Share of the inputs that go through no file.
-        pairs: Crops that are prepared beforehand, of twice the recipe's patch.
+        clean: Share of the inputs that go through no file; against blur, of those after what helps a network to begin.
+        pairs: Crops that are prepared beforehand, of twice the recipe's patch, and what a blur reaches into around it.
         held_out: A folder of photographs to score with; None takes one in ten of ``folder``, and trains on the others.
         licence: Of the weights, for the record.
         half: Store the weights in float16.
@@ -194,14 +194,14 @@ def train_network(
 
     facts = checkpoint.begin(identity, beginning, force=force) if team.first else beginning()
     team.wait()
-    crops, auxiliary = material_for(
+    source, auxiliary = material_for(
         as_module(net),
         net.task,
         recipe,
         trained_on,
         count=-(-pairs // team.size),
         compress=compress,
-        deblurs=facts["before"]["clean"] > facts["untouched"]["clean"] + GAINS,
+        deblurs=subject.experienced or start is not None or _gains(facts),
         # Each process prepares crops of its own.
         seed=recipe.seed + 1000 * team.rank,
         workers=processors() if workers is None else workers,
@@ -215,7 +215,7 @@ def train_network(
     checkpoint.start_clock()
     average = train(
         as_module(net),
-        crops,
+        source,
         recipe,
         device=place,
         checkpoint=checkpoint.state,
@@ -261,6 +261,10 @@ def train_network(
         checkpoint.remove()
     team.wait()
     return Training(net, *outputs, facts["untouched"], facts["before"], after)
+
+
+def _gains(facts: Mapping[str, Any]) -> bool:
+    return float(facts["before"]["clean"]) > float(facts["untouched"]["clean"]) + LEAST_GAIN
 
 
 def _shapes(module: nn.Module) -> dict[str, list[int]]:

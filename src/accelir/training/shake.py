@@ -20,7 +20,7 @@ from torch import nn
 
 from accelir.errors import InvalidInputError
 from accelir.tasks import Deblur, camera_shake_kernel
-from accelir.training.data import Batch, Compressor, compress_randomly, lively_crop
+from accelir.training.data import BLUR_MARGIN, Batch, Compressor, compress_randomly, lively_crop
 from accelir.training.recipe import Auxiliary
 
 __all__ = [
@@ -78,8 +78,8 @@ class ShakePairs:
 
     Up to ``opening`` of the training, inputs are not compressed and most references carry point lights. From there on
     the lights fall away, a share of ``unseen`` is blurred by a trajectory never seen before, and one of ``compressed``
-    goes through ``compress``, which may leave some clean: `accelir.training.data.compress_randomly` leaves a quarter,
-    so that 0.45 of all are compressed. A network that deblurs already goes on with ``lights=0``.
+    goes through ``compress``, which may leave some clean: `accelir.training.data.compress_randomly` leaves a quarter.
+    A network that deblurs already goes on with `SHAKE_ON`.
 
     Args:
         references: Sharp photographs, uint8 (H, W, 3) each, of any sizes from the crops and twice the ``margin`` on.
@@ -89,12 +89,12 @@ class ShakePairs:
         lights: Share of the references that carry point lights at first.
         opening: Share of the training after which compressed inputs and unseen trajectories join.
         compressed: Share of the inputs that go through ``compress`` from there on.
-        unseen: Share of the inputs that trajectories blur from there on: without them a network learns the kernels by
-            heart, and makes worse what another blur has made.
+        unseen: Share of the blurred inputs that trajectories blur from there on: without them a network learns the
+            kernels by heart, and makes worse what another blur has made.
         sharp: Share of the inputs that nothing blurs, from the first on: what is sharp is to stay so.
     """
 
-    margin = 24
+    margin = BLUR_MARGIN
     """Pixels of a reference around a crop that the blur may reach into."""
 
     def __init__(
@@ -105,10 +105,10 @@ class ShakePairs:
         *,
         compress: Compressor = compress_randomly,
         lights: float = 0.7,
-        opening: float = 0.7,
+        opening: float = 0.6,
         compressed: float = 0.6,
-        unseen: float = 0.125,
-        sharp: float = 0.0,
+        unseen: float = 0.5,
+        sharp: float = 0.1,
     ) -> None:
         largest = max(max(kernel.shape) for kernel in kernels)
         if largest > 2 * self.margin + 1:
@@ -183,18 +183,27 @@ class KernelNaming(Auxiliary):
 
     @classmethod
     def of(cls, module: nn.Module, count: int, *, weight: float = 0.1) -> Self | None:
-        """For the features that ``module.coarsest`` names; None where it names none."""
+        """For the features that ``module.coarsest`` names; None where it names none.
+
+        Raises:
+            InvalidInputError: It names no submodule, or one whose output is no tensor.
+        """
         features = getattr(module, "coarsest", None)
         if features is None:
             return None
         seen: list[torch.Tensor] = []
-        layer = module.get_submodule(features)
+        try:
+            layer = module.get_submodule(features)
+        except AttributeError as error:
+            raise InvalidInputError(f"{type(module).__name__}.coarsest is no submodule: {features!r}.") from error
         handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
         try:
             with torch.no_grad():
                 module(next(module.parameters()).new_zeros(1, 3, 64, 64))
         finally:
             handle.remove()
+        if not seen or not isinstance(seen[0], torch.Tensor):
+            raise InvalidInputError(f"{type(module).__name__}.coarsest gives no tensor: {features!r}.")
         return cls(features, seen[0].shape[1], count, weight=weight)
 
     @contextmanager

@@ -26,10 +26,12 @@ class Subject:
     Attributes:
         network: An instance that training may change.
         source: What its weights are for, as a `WeightsRecord` says it: network, file_kind and arguments.
+        experienced: Whether it comes with weights that were trained for a task of this kind.
     """
 
     network: IRNetwork
     source: dict[str, Any]
+    experienced: bool = False
 
     @property
     def installed(self) -> bool:
@@ -72,8 +74,10 @@ class Subject:
             raise InvalidInputError(
                 f"Network {made.name!r} enlarges by {made.task.scale}, task {wanted.name!r} by {wanted.scale}."
             )
+        fresh = isinstance(network, nn.Module | IRNetwork) or (factory is not None and not factory["weights"])
+        experienced = not fresh and type(wanted or made.task) is type(made.task)
         made.task = wanted or made.task
-        return cls(made, _source(network, made, dict(arguments or {})))
+        return cls(made, _source(network, made, dict(arguments or {})), experienced)
 
 
 def _source(network: str | Path | IRNetwork | nn.Module, made: IRNetwork, arguments: dict[str, Any]) -> dict[str, Any]:
