@@ -18,7 +18,8 @@ from common import fingerprints, kernels, progress, shown_command
 import accelir
 from accelir.bench.measure import make_input
 from accelir.bench.results import ResultFile
-from accelir.image import as_image_array, in_colour, pictures_in
+from accelir.files import pictures_in
+from accelir.image import as_image_array, in_colour
 from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 from accelir.tasks import Deblur

@@ -18,7 +18,7 @@ from zoo_jobs import ZOO
 from zoo_scores import scores
 
 from accelir.bench.results import ResultFile
-from accelir.image import pictures_in
+from accelir.files import pictures_in
 from accelir.network import TorchNetwork
 from accelir.training.data import make_pairs
 from accelir.training.recipe import train

@@ -18,7 +18,8 @@ from sklearn.datasets import load_sample_image
 
 import accelir
 from accelir.codec import Codec, Sensitivity
-from accelir.image import ImageArray, write_atomically
+from accelir.files import write_atomically
+from accelir.image import ImageArray
 from accelir.lookup import profile_for
 from accelir.network import IRNetwork
 from accelir.profiling.estimate import Curves, Estimate

@@ -27,7 +27,8 @@ from zoo_jobs import ZOO, Job
 from zoo_scores import WEIGHTS, scores
 
 from accelir.bench.results import provenance
-from accelir.image import ImageArray, pictures_in, write_atomically
+from accelir.files import pictures_in, write_atomically
+from accelir.image import ImageArray
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from zoo_scores import WEIGHTS
 
-from accelir.image import write_atomically
+from accelir.files import write_atomically
 from accelir.weights import WeightsRecord, pack_weights, read_record
 
 __all__ = ["write_header"]

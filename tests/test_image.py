@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import io
-import os
 import struct
 import zlib
 
@@ -14,7 +13,8 @@ import pytest
 from PIL import Image
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
-from accelir.image import FramesWarning, as_image_array, with_metadata, write_atomically
+from accelir.files import write_atomically
+from accelir.image import FramesWarning, as_image_array, with_metadata
 from accelir.threads import LIMIT, allowed, processors
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(64)[:, None] * 4, np.arange(48) * 5, 128), axis=2).astype(np.uint8)
@@ -193,33 +193,6 @@ def test_files_of_floats_and_of_16_bits_are_refused() -> None:
             as_image_array(stream.getvalue())
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
-    target = tmp_path / "file"
-    write_atomically(target, b"first")
-    plain = tmp_path / "plain"
-    plain.touch()
-    assert target.stat().st_mode == plain.stat().st_mode
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("no room")))
-    with pytest.raises(OSError, match="no room"):
-        write_atomically(target, b"second")
-    assert target.read_bytes() == b"first"
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "plain"}
-
-
-def test_what_is_no_folder_or_no_path_is_a_save_error(tmp_path) -> None:
-    with pytest.raises(SaveError, match="nowhere"):
-        write_atomically(tmp_path / "nowhere" / "file", b"x")
-    with pytest.raises(SaveError):
-        write_atomically("a\0b", b"x")
-    with pytest.raises(DecodeError):
-        as_image_array("a\0b")
-
-
-def test_names_may_be_as_long_as_the_file_system_takes(tmp_path) -> None:
-    path = tmp_path / ("n" * 250 + ".jpg")
-    assert write_atomically(path, b"x").read_bytes() == b"x"
-
-
 def test_whatever_a_decoder_raises_is_told_as_ours(monkeypatch) -> None:
     """libavif's binding raises RuntimeError of some damaged files."""
     stream = io.BytesIO()
@@ -231,16 +204,6 @@ def test_whatever_a_decoder_raises_is_told_as_ours(monkeypatch) -> None:
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
     with pytest.raises(DecodeError, match="missing or empty"):
         as_image_array(stream.getvalue())
-
-
-@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
-def test_links_are_followed_and_devices_written_to(tmp_path) -> None:
-    (tmp_path / "real").write_bytes(b"old")
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    write_atomically(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
-    write_atomically(os.devnull, b"gone")
-    assert not os.path.isfile(os.devnull)
 
 
 def png_of_16_bits() -> bytes:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from accelir.errors import InvalidInputError
-from accelir.image import pictures_in
+from accelir.files import pictures_in
 from accelir.tasks import Deblur, Denoise, SuperResolution
 from accelir.training import muon as muon_module
 from accelir.training import recipe as recipe_module

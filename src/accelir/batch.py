@@ -19,7 +19,7 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError
-from accelir.image import PICTURE_ENDINGS, pictures_in
+from accelir.files import PICTURE_ENDINGS, pictures_in
 from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
 from accelir.pipeline import check_request, encode, networks_of

@@ -137,7 +137,7 @@ def encode(
     if estimate == "oracle" and reference is None:
         raise typer.BadParameter("Name the --reference that it measures against.", param_hint="--estimate")
     with plain_errors():
-        from accelir.image import read_bytes
+        from accelir.files import read_bytes
 
         if not source.is_dir():
             # Before the imports that take seconds.
@@ -198,7 +198,7 @@ def restore(
         import io
 
         from accelir.errors import SaveError
-        from accelir.image import read_bytes, write_atomically
+        from accelir.files import read_bytes, write_atomically
 
         read_bytes(file)
         from accelir import pipeline
@@ -233,7 +233,7 @@ def profile(
     """Learn what a network needs from a codec. An interrupted run resumes where it stopped."""
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder.", param_hint="FOLDER")
-    from accelir.image import PICTURE_ENDINGS, pictures_in
+    from accelir.files import PICTURE_ENDINGS, pictures_in
 
     pictures = pictures_in(folder)
     if not pictures:

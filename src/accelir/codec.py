@@ -14,7 +14,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from accelir.errors import CodecError, InvalidInputError
-from accelir.image import ImageArray, block_grid, matches, require_ending, require_image, write_atomically
+from accelir.files import require_ending, write_atomically
+from accelir.image import ImageArray, block_grid, matches, require_image
 from accelir.metadata import Metadata
 
 __all__ = [

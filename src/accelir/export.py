@@ -21,7 +21,7 @@ from torch import nn
 from accelir import registry
 from accelir.cost import parameters_of, whole_number
 from accelir.errors import ExportError, InvalidInputError, MissingDependencyError
-from accelir.image import write_atomically
+from accelir.files import write_atomically
 from accelir.network import IRNetwork, TorchNetwork, as_module
 
 __all__ = ["Exported", "export_onnx"]

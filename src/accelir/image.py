@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import os
-import secrets
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from accelir.errors import DecodeError, InvalidInputError, SaveError
+from accelir.errors import DecodeError, InvalidInputError
+from accelir.files import read_bytes
 from accelir.metadata import Metadata, upright
 
 if TYPE_CHECKING:
@@ -28,38 +27,14 @@ __all__ = [
     "decode_by_pillow",
     "in_colour",
     "matches",
-    "pictures_in",
     "pixels_of",
-    "read_bytes",
     "read_image",
     "require_image",
     "with_metadata",
-    "write_atomically",
 ]
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | Path | bytes | Image | npt.NDArray[Any]"
-
-PICTURE_ENDINGS = {
-    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".jp2", ".avif", ".heic", ".heif"
-}  # fmt: skip
-"""Of the files that are taken for pictures where a folder is searched through."""
-
-MEDIA_TYPES = {
-    "image/jpeg": (".jpg", ".jpeg"),
-    "image/webp": (".webp",),
-    "image/avif": (".avif",),
-    "image/heic": (".heic", ".heif"),
-    "image/heif": (".heif", ".heic"),
-    "image/png": (".png",),
-    "image/bmp": (".bmp",),
-    "image/gif": (".gif",),
-    "image/tiff": (".tif", ".tiff"),
-    "image/jp2": (".jp2",),
-    "image/jxl": (".jxl",),
-    "image/x-portable-pixmap": (".ppm",),
-}
-"""How the names of files end, the usual way first."""
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """Major brands of the files that pillow-heif opens and Pillow alone does not (AVIF is Pillow's own)."""
@@ -73,12 +48,6 @@ _BEGINNING = 64
 
 class FramesWarning(UserWarning):
     """A picture has several frames or pages, and only the first is taken."""
-
-
-def pictures_in(folder: str | Path) -> list[Path]:
-    """The files of a folder, searched through, whose ending is that of a picture, by path."""
-    found = Path(folder).rglob("*")
-    return sorted(path for path in found if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
 
 
 def as_image_array(source: ImageLike) -> ImageArray:
@@ -272,70 +241,9 @@ def _advice(array: npt.NDArray[Any]) -> str:
     return advice
 
 
-def read_bytes(source: str | Path | bytes) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        DecodeError: The file cannot be read.
-    """
-    if isinstance(source, bytes):
-        return source
-    try:
-        return Path(source).read_bytes()
-    except (OSError, ValueError) as error:
-        raise DecodeError(f"Cannot read {source}: {getattr(error, 'strerror', None) or error}.") from error
-
-
 def in_colour(image: ImageArray) -> ImageArray:
     """An image of three channels, those of a gray one alike: uint8 (H, W, 3), the same array where it is one."""
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-
-
-def require_ending(path: str | Path, media_type: str) -> None:
-    """Make sure that a name does not end as files of another format do.
-
-    What ending or type nobody knows here is left to its codec.
-
-    Raises:
-        InvalidInputError: It does; says how it should end.
-    """
-    ending = Path(path).suffix.lower()
-    usual = MEDIA_TYPES.get(media_type, (ending,))
-    if ending not in usual and any(ending in others for others in MEDIA_TYPES.values()):
-        raise InvalidInputError(
-            f"{path} ends as another format does; this file is {media_type}: let it end in {usual[0]}."
-        )
-
-
-def write_atomically(path: str | Path, data: bytes) -> Path:
-    """Write a file whole or not at all: to a temporary one beside it, then renamed.
-
-    A symbolic link is followed, and what is no regular file (a pipe, a device) is written to as it is.
-
-    Raises:
-        SaveError: It cannot be written.
-    """
-    target = Path(path)
-    try:
-        real = target.resolve()
-        if real.exists() and not real.is_file() and not real.is_dir():
-            real.write_bytes(data)
-            return target
-        # Without the name in it, which may be as long as names can be.
-        temporary = real.with_name(f".accelir-{secrets.token_hex(6)}")
-        # "x": a new file, with the permissions that any new file gets.
-        with open(temporary, "xb") as stream:
-            try:
-                stream.write(data)
-                stream.close()
-                os.replace(temporary, real)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except (OSError, ValueError) as error:
-        # The system's words alone: the name of the temporary file helps nobody.
-        raise SaveError(f"Cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
-    return target
 
 
 def matches(signature: bytes, data: bytes) -> bool:

@@ -16,16 +16,9 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata, metadata_bytes
 from accelir.errors import BudgetError, DecodeError, InvalidInputError
+from accelir.files import read_bytes
 from accelir.guidance import PASSES, guide, require_guidable, require_passes
-from accelir.image import (
-    FramesWarning,
-    ImageArray,
-    ImageLike,
-    as_image_array,
-    read_bytes,
-    read_image,
-    with_metadata,
-)
+from accelir.image import FramesWarning, ImageArray, ImageLike, as_image_array, read_image, with_metadata
 from accelir.lookup import find_profile, profile_of_each
 from accelir.metadata import Metadata, MetadataWarning
 from accelir.network import IRNetwork

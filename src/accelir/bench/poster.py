@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from accelir.bench.demo import Comparison, Photograph
 from accelir.codec import Encoded
-from accelir.image import ImageArray, write_atomically
+from accelir.files import write_atomically
+from accelir.image import ImageArray
 from accelir.viz import (
     ACCENT,
     INK,

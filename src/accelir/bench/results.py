@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelir.errors import InvalidInputError
-from accelir.image import write_atomically
+from accelir.files import write_atomically
 
 __all__ = ["ResultFile", "provenance"]
 

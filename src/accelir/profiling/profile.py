@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError, ProfileFormatError, ProfileMismatchError
-from accelir.image import ImageArray, block_grid, read_bytes, write_atomically
+from accelir.files import read_bytes, write_atomically
+from accelir.image import ImageArray, block_grid
 from accelir.network import IRNetwork
 from accelir.profiling.context import SPECTRUM, Context
 from accelir.profiling.estimate import Curves, Estimate

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
-from accelir.image import write_atomically
+from accelir.files import write_atomically
 
 __all__ = ["Checkpoint", "write_together"]
 

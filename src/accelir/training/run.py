@@ -18,7 +18,8 @@ from torch import nn
 import accelir
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError, NotDifferentiableError
-from accelir.image import PICTURE_ENDINGS, pictures_in, size_of
+from accelir.files import PICTURE_ENDINGS, pictures_in
+from accelir.image import size_of
 from accelir.network import IRNetwork, as_module
 from accelir.tasks import Deblur, Denoise, Task
 from accelir.threads import processors
