@@ -144,7 +144,7 @@ def encode(
     try:
         best = best_attempt(
             ways, array, limit, attempt,
-            metadata=metadata_bytes(coder, kept),
+            metadata=metadata_bytes(coder, kept) if len(ways) > 1 else 0,
             # The original of a mosaic would be one too.
             sampled=not (isinstance(estimate, str) and estimate == "oracle"),
         )  # fmt: skip
