@@ -16,7 +16,7 @@ from accelir.pictures import picture
 from accelir.tasks import camera_shake_kernel
 from accelir.training import run, train_network
 from accelir.training.data import Pairs, make_crops
-from accelir.training.material import FARTHEST, NAMED, least_side, material_for, named_trajectories
+from accelir.training.material import least_side, material_for
 from accelir.training.recipe import Recipe
 from accelir.training.shake import KernelNaming, ShakePairs
 from accelir.training.subject import Subject
@@ -35,6 +35,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return found
 
 
+KERNELS = Deblur(kernels=[camera_shake_kernel(np.random.default_rng(number), (3, 9)) for number in range(4)])
+
+
 def material(module: nn.Module, task, paths: list[Path], *, deblurs: bool = False):
     def compress(image, task, rng):
         return np.zeros_like(image)
@@ -45,7 +48,7 @@ def material(module: nn.Module, task, paths: list[Path], *, deblurs: bool = Fals
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("task", [SuperResolution(2), Denoise(25)])
+@pytest.mark.parametrize("task", [SuperResolution(2), Denoise(25), Deblur()])
 def test_pairs_are_made_beforehand(task, paths):
     source, auxiliary = material(nn.Conv2d(3, 3, 1), task, paths)
     assert isinstance(source, Pairs) and auxiliary is None
@@ -54,28 +57,22 @@ def test_pairs_are_made_beforehand(task, paths):
 
 @pytest.mark.parametrize("module", [NAFNet(4), MIMOUNet(4)])
 def test_a_network_that_starts_from_nothing_gets_the_helps_against_blur(module, paths):
-    source, auxiliary = material(module, Deblur(), paths)
+    source, auxiliary = material(module, KERNELS, paths)
     assert isinstance(source, ShakePairs) and isinstance(auxiliary, KernelNaming)
-    assert (source.lights, source.opening, len(source.kernels)) == (0.7, 0.6, NAMED)
-    assert auxiliary.head[-1].out_features == NAMED
+    assert (source.lights, source.opening, source.unseen, len(source.kernels)) == (0.7, 0.6, 0, 4)
+    assert auxiliary.head[-1].out_features == 4
     # Nothing is compressed before the opening, and then as the files' mixture says.
     assert source.batch(np.random.default_rng(0), 8, 16, 0.5).inputs.any()
     assert not source.batch(np.random.default_rng(0), 8, 16, 0.7).inputs.any()
+    labels = source.batch(np.random.default_rng(0), 60, 16, 0.9).labels
+    assert set(labels) == {-1, 0, 1, 2, 3}  # -1: sharp
 
 
 def test_one_that_deblurs_goes_on_without(paths):
-    source, auxiliary = material(nn.Conv2d(3, 3, 1), Deblur(), paths, deblurs=True)
-    assert (source.lights, source.opening, source.unseen) == (0, 0, 0.5)
+    source, auxiliary = material(nn.Conv2d(3, 3, 1), KERNELS, paths, deblurs=True)
+    assert (source.lights, source.opening, source.unseen) == (0, 0, 0)
     # It names no features to ask.
     assert auxiliary is None
-
-
-def test_kernels_of_ones_own_are_all_that_is_drawn(paths):
-    task = Deblur(kernels=[camera_shake_kernel(np.random.default_rng(number), (3, 9)) for number in range(4)])
-    source, _ = material(nn.Conv2d(3, 3, 1), task, paths)
-    assert source.unseen == 0 and len(source.kernels) == 4
-    labels = source.batch(np.random.default_rng(0), 40, 16, 0.9).labels
-    assert set(labels) == {-1, 0, 1, 2, 3}  # -1: sharp
 
 
 def test_crops_do_not_depend_on_the_number_of_workers(paths):
@@ -91,7 +88,7 @@ def fresh() -> NAFNet:
 
 
 def test_a_training_against_blur_goes_on_where_it_was(paths, tmp_path):
-    asked = {"task": "deblur", "recipe": RECIPE, "pairs": 4, "workers": 1}
+    asked = {"task": KERNELS, "recipe": RECIPE, "pairs": 4, "workers": 1}
     told: list[int] = []
 
     def progress(done: int, total: int, what: str) -> None:
@@ -105,7 +102,7 @@ def test_a_training_against_blur_goes_on_where_it_was(paths, tmp_path):
         train_network(paths[0].parent, network=fresh(), output=output, progress=progress, **asked)
     done = train_network(paths[0].parent, network=fresh(), output=output, progress=progress, **asked)
     assert told == [1, 2, 2, 3]
-    assert done.network.task == Deblur() and set(done.after) == {"clean", "jpeg q50", "jpeg q75", "jpeg q90"}
+    assert done.network.task == KERNELS and set(done.after) == {"clean", "jpeg q50", "jpeg q75", "jpeg q90"}
     whole = train_network(paths[0].parent, network=fresh(), output=tmp_path / "whole.safetensors", **asked)
     (one,), (other,) = whole.network.modules, done.network.modules
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
@@ -150,30 +147,18 @@ class Motion(Deblur):
         return reference
 
 
-@pytest.mark.parametrize("task", [Motion(), Deblur((5, 60)), Deblur(kernels=[np.full((1, 51), 1 / 51, np.float32)])])
+@pytest.mark.parametrize(
+    "task", [Motion(kernels=KERNELS.kernels), Deblur(kernels=[np.full((1, 51), 1 / 51, np.float32)])]
+)
 def test_blur_of_another_kind_or_larger_is_made_beforehand(task, paths):
     source, auxiliary = material(fresh(), task, paths)
     assert isinstance(source, Pairs) and auxiliary is None
     assert least_side(task, RECIPE) == 32
 
 
-def test_trajectories_stay_within_the_margin():
-    sides = [len(camera_shake_kernel(np.random.default_rng(number), (FARTHEST, FARTHEST))) for number in range(200)]
-    assert max(sides) <= 2 * ShakePairs.margin + 1
-
-
-def test_named_trajectories_are_none_that_scores_are_made_with():
-    named = {kernel.tobytes() for kernel in named_trajectories(Deblur())}
-    assert len(named) == NAMED
-    for seed in range(30):
-        for stream in (seed, [seed, 0], [seed, 1], [0, seed]):
-            kernel = camera_shake_kernel(np.random.default_rng(stream), Deblur().extent)
-            assert kernel.tobytes() not in named
-
-
 def test_photographs_hold_what_the_blur_reaches_into(tmp_path, paths):
-    side = least_side(Deblur(), RECIPE)
-    asked = {"task": "deblur", "recipe": RECIPE, "pairs": 2, "workers": 1}
+    side = least_side(KERNELS, RECIPE)
+    asked = {"task": KERNELS, "recipe": RECIPE, "pairs": 2, "workers": 1}
     for size in (side, side - 1):
         folder = tmp_path / str(size)
         folder.mkdir()

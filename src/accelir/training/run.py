@@ -125,7 +125,8 @@ def train_network(
         recipe: How to train, or what is to differ from the recipe that `recipe_for` gives the task.
         codecs: Whose files the inputs go through, and those of the scores; none for clean inputs only.
         qualities: The lowest and the highest of the usual encoders; None for those of the task.
-        clean: Share of the inputs that go through no file; against blur, of those after what helps a network to begin.
+        clean: Share of the inputs that go through no file; against kernels of one's own, of those after what helps a
+            network to begin.
         pairs: Crops that are prepared beforehand, of twice the recipe's patch, and what a blur reaches into around it.
         held_out: A folder of photographs to score with; None takes one in ten of ``folder``, and trains on the others.
         licence: Of the weights, for the record.
