@@ -84,10 +84,10 @@ def test_it_pays_at_equal_bytes(network, quality, least, clean) -> None:
 
 
 def test_what_overshoots_goes_back_in_time(monkeypatch) -> None:
-    """The second file is far worse here: from there, six passes would not come back."""
+    """A file is far worse here: from there, six passes would not come so far."""
     from sklearn.datasets import load_sample_image
 
-    net = accelir.network("mimounet-deblur-f8")
+    net = accelir.network("mimounet-deblur-f32")
     reference = np.ascontiguousarray(load_sample_image("flower.jpg")[100:228, 100:260])
     image = net.task.degrade(reference, np.random.default_rng(0))
     plain = accelir.encode(image, network=net, budget=SIZE)
@@ -96,9 +96,9 @@ def test_what_overshoots_goes_back_in_time(monkeypatch) -> None:
         guided = accelir.encode(image, network=net, budget=SIZE, reference=reference, passes=6)
         return gain(guided.data, plain.data, net.name, reference)
 
-    assert gained() > 0.05
+    back = gained()
     monkeypatch.setattr(guidance, "FAR_WORSE", np.inf)
-    assert gained() < 0.05, "without going back"
+    assert back > gained() + 0.1, "without going back"
 
 
 def test_each_of_several_networks_gains(clean, small) -> None:
