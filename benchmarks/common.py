@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import accelir
-from accelir.bench.measure import make_input
+from accelir.bench.measure import make_input, straddle
 from accelir.bench.results import ResultFile
 from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, ssim_luma
@@ -211,6 +211,13 @@ class Measured:
     def psnr(self, network: IRNetwork, data: bytes) -> float:
         """Of the restored file, in dB."""
         return self.score(network, data).psnr
+
+
+def unrestored(picture: ImageArray, budget: int, reference: ImageArray) -> float:
+    """What a picture itself has in Pillow's largest JPEG of at most so many bytes, no network run: in dB."""
+    codec = accelir.codec("jpeg")
+    best = straddle(lambda quality: len(codec.usual(picture, quality)), budget, 1, 100)[0]
+    return psnr_rgb(codec.decode(codec.usual(picture, best)), reference)
 
 
 def shown_command(script: str, output: Path, **options: object) -> str:

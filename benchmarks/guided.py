@@ -29,13 +29,12 @@ from common import (
     progress,
     rounded,
     shown_command,
+    unrestored,
 )
 
 import accelir
-from accelir.bench.measure import straddle, summarise
+from accelir.bench.measure import summarise
 from accelir.guidance import PASSES
-from accelir.image import ImageArray
-from accelir.metrics import psnr_rgb
 from accelir.network import IRNetwork
 
 
@@ -128,7 +127,11 @@ def measure(picture: Measured, members: list[IRNetwork], quality: int, arm: str,
             raise SystemExit(f"{name} took {len(encoded.data)} bytes of {budget}")
         files[name] = encoded.data
     # Where the input is as large as the original, the sender could as well send that.
-    original = {} if nets[0].task.scale > 1 else {"psnr_original": round(unrestored(picture.reference, budget), 5)}
+    original = (
+        {}
+        if nets[0].task.scale > 1
+        else {"psnr_original": round(unrestored(picture.reference, budget, picture.reference), 5)}
+    )
     return {
         "budget": budget,
         "bytes": {name: len(data) for name, data in files.items()},
@@ -136,13 +139,6 @@ def measure(picture: Measured, members: list[IRNetwork], quality: int, arm: str,
         "seconds": seconds,
         **original,
     }
-
-
-def unrestored(reference: ImageArray, budget: int) -> float:
-    """Of the original itself in Pillow's largest JPEG of at most so many bytes, no network run."""
-    codec = accelir.codec("jpeg")
-    best = straddle(lambda quality: len(codec.usual(reference, quality)), budget, 1, 100)[0]
-    return psnr_rgb(codec.decode(codec.usual(reference, best)), reference)
 
 
 def overview(

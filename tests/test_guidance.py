@@ -116,6 +116,42 @@ def test_each_of_several_networks_gains(clean, small) -> None:
         assert guided.guidance.gains[place] == pytest.approx(gain(guided.data, plain.data, name, clean), abs=1e-9)
 
 
+def test_a_teacher_takes_the_place_of_the_original(clean) -> None:
+    """A light network's picture comes nearer to the original by following what a better one makes of the noise."""
+    light, heavy = accelir.network("dncnn-s25-f8"), accelir.network("dncnn-s25-f32")
+    noisy = light.task.degrade(clean[:96, :128], np.random.default_rng(0))
+    budget = accelir.LikeQuality(20)
+    plain = accelir.encode(noisy, network=light, budget=budget)
+    taught = accelir.encode(noisy, network=light, budget=budget, teacher=heavy, passes=12)
+    assert len(taught.data) <= budget.resolve(noisy, accelir.codec("jpeg"))
+    assert gain(taught.data, plain.data, light.name, clean[:96, :128]) > 0.1
+    followed = accelir.encode(noisy, network=light, budget=budget, reference=heavy.restore(noisy), passes=12)
+    assert taught.data == followed.data
+    assert taught.guidance is not None and followed.guidance is not None
+    assert taught.guidance == replace(followed.guidance, teacher="dncnn-s25-f32")
+    assert followed.guidance.teacher is None
+
+
+def test_a_network_teaches_itself_what_coding_takes(clean) -> None:
+    net = accelir.network("dncnn-s25-f8")
+    noisy = net.task.degrade(clean[:96, :128], np.random.default_rng(0))
+    taught = accelir.encode(noisy, network=net, budget=accelir.LikeQuality(20), teacher=net, passes=12)
+    plain = accelir.encode(noisy, network=net, budget=accelir.LikeQuality(20))
+    assert gain(taught.data, plain.data, net.name, net.restore(noisy)) > 0.2
+
+
+def test_a_teacher_that_cannot_teach_is_refused(clean, small) -> None:
+    asked = {"network": "edsr-x4-f8", "budget": SIZE}
+    with pytest.raises(accelir.InvalidInputError, match="4 times"):
+        accelir.encode(small, **asked, teacher="dncnn-s25-f8")
+    with pytest.raises(accelir.InvalidInputError, match="one of reference= and teacher="):
+        accelir.encode(small, **asked, teacher="edsr-x4-f16", reference=clean)
+    with pytest.raises(accelir.UnknownNameError):
+        accelir.encode(small, **asked, teacher="edsr-x4-f1000")
+    with pytest.raises(accelir.InvalidInputError, match="needs an image"):
+        accelir.encode(**asked, teacher="edsr-x4-f16")
+
+
 def test_the_reference_alone_makes_the_image_and_guides(clean, small) -> None:
     alone = accelir.encode(reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)
     both = accelir.encode(small, reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)

@@ -22,7 +22,7 @@ from accelir.errors import InvalidInputError
 from accelir.files import PICTURE_ENDINGS, pictures_in
 from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
-from accelir.pipeline import check_request, encode, networks_of
+from accelir.pipeline import check_request, encode, guides, networks_of
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.threads import LIMIT, processors
@@ -57,6 +57,8 @@ def encode_many(
     profile: Profile | str | Path | Sequence[Profile | str | Path | None] | None = None,
     estimate: str = "profile",
     allocator: str | Allocator = "lagrangian",
+    teacher: str | IRNetwork | None = None,
+    passes: int | None = None,
     metadata: Literal["keep", "strip"] = "keep",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -70,12 +72,15 @@ def encode_many(
         sources: A folder, searched through, or the paths of pictures.
         folder: Where the files go, under the names of the pictures; made where it is not there. Folders inside a folder
             are kept.
-        network: As for `encode`, and so are ``codec``, ``profile``, ``allocator`` and ``metadata``.
+        network: As for `encode`, and so are ``codec``, ``profile``, ``allocator``, ``teacher``, ``passes`` and
+            ``metadata``.
         codec: A name or an instance.
         budget: Of each file.
         profile: A Profile, the path of one, a list of one for each network, or None.
         estimate: As for `encode`, but no Estimate and no ``"oracle"``, which belong to one picture.
         allocator: A name or an instance.
+        teacher: A name or an instance, or None.
+        passes: For each file.
         metadata: Whether it is kept.
         workers: How many pictures are encoded at a time; None for one a processor. One works in this process, each
             picture with all threads.
@@ -86,7 +91,8 @@ def encode_many(
 
     Raises:
         InvalidInputError: No picture, or two that would be written to one file, or a picture that would be; another
-            number of profiles than of networks; or no worker can start.
+            number of profiles than of networks; a teacher of another scale, or passes that follow none; or no worker
+            can start.
         UnknownNameError: No codec, network or allocator of that name.
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
@@ -98,6 +104,7 @@ def encode_many(
     check_request(estimate, budget, metadata)
     if isinstance(estimate, Estimate) or estimate == "oracle":
         raise InvalidInputError("An Estimate, and the oracle, belong to one picture; encode it by itself.")
+    guides(nets, estimate, reference=False, teacher=teacher, passes=passes)
     profiles = [Profile.load(one) if isinstance(one, str | Path) else one for one in profile_of_each(profile, nets)]
     for net, own in zip(nets, profiles, strict=True):
         if own is not None:
@@ -115,6 +122,8 @@ def encode_many(
         "profile": profiles,
         "estimate": estimate,
         "allocator": allocator,
+        "teacher": teacher,
+        "passes": passes,
         "metadata": metadata,
     }
     results: list[BatchResult | None] = [None] * len(pairs)

@@ -113,6 +113,10 @@ def encode(
     reference: Annotated[
         Path | None, typer.Option("--reference", help="The clean original: networks run to come nearer to it.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", help="Without an original: a better network, whose picture they come nearer to."),
+    ] = None,
     passes: Annotated[
         int | None,
         typer.Option(
@@ -130,8 +134,12 @@ def encode(
     source = image or reference
     if source is None:
         raise typer.BadParameter("Name an image, or --reference to make it from.", param_hint="IMAGE")
-    if passes is not None and reference is None:
-        raise typer.BadParameter("Name the --reference that passes follow.", param_hint="--passes")
+    if teacher is not None and reference is not None:
+        raise typer.BadParameter(
+            "A file follows a --reference or a --teacher; name one of them.", param_hint="--teacher"
+        )
+    if passes is not None and reference is None and teacher is None:
+        raise typer.BadParameter("Name the --reference or the --teacher that passes follow.", param_hint="--passes")
     if estimate not in ESTIMATES:
         raise typer.BadParameter(f"{estimate!r} is none of {', '.join(ESTIMATES)}.", param_hint="--estimate")
     if estimate == "oracle" and reference is None:
@@ -152,6 +160,8 @@ def encode(
             "profile": profile[0] if profile and len(profile) == 1 else profile or None,
             "estimate": estimate,
             "metadata": "strip" if strip else "keep",
+            "teacher": None if teacher is None else _networks([teacher], task)[0],
+            "passes": passes,
         }
         if source.is_dir():
             if reference is not None:
@@ -165,8 +175,8 @@ def encode(
             raise typer.BadParameter(
                 f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
             )
-        with progress() if reference is not None else nullcontext() as tell:
-            encoded = pipeline.encode(image, **asked, reference=reference, passes=passes, progress=tell)
+        with progress() if reference is not None or teacher is not None else nullcontext() as tell:
+            encoded = pipeline.encode(image, **asked, reference=reference, progress=tell)
         encoded.save(target)
         low, high = int(encoded.levels.min()), int(encoded.levels.max())
         levels = f"level {low}" if low == high else f"levels {low} to {high}"
@@ -174,8 +184,9 @@ def encode(
         typer.echo(
             f"{target}: {len(encoded.data):,} bytes{kept}, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}"
         )
-        if encoded.guidance is not None and reference is not None:
-            typer.echo(f"guided by {reference.name}: {_gained(encoded.guidance)}")
+        if encoded.guidance is not None:
+            guide = encoded.guidance.teacher or (reference.name if reference else "")
+            typer.echo(f"guided by {guide}: {_gained(encoded.guidance)}")
 
 
 @app.command()

@@ -36,20 +36,23 @@ Sensitivity = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Guidance:
-    """What following a clean original has brought, as the networks that guided restore it.
+    """What following a clean original, or a teacher, has brought, as the networks that guided restore it.
 
     Attributes:
         networks: Their names, in the caller's order.
         passes: Forward and backward passes that they took, all together; the two forward passes of each by which the
             result is held against the file made without count as one.
-        before: Of each, the PSNR in dB of what it restores of the file made without guidance: all samples, 0..255.
+        before: Of each, the PSNR in dB of what it restores of the file made without guidance, against what was
+            followed: all samples, 0..255.
         after: The same of this file.
+        teacher: The name of the network whose restoration was followed; None where it was the clean original.
     """
 
     networks: tuple[str, ...]
     passes: int
     before: tuple[float, ...]
     after: tuple[float, ...]
+    teacher: str | None = None
 
     @property
     def gains(self) -> tuple[float, ...]:
@@ -73,7 +76,7 @@ class Encoded:
         media_type: For example ``"image/jpeg"``.
         coefficient_error: float32 (rows, cols, K): the coefficients that the decoder will find less those that were
             wanted, as `Codec.project` counts them. Only of what `Prepared.moved` wrote, else None.
-        guidance: What the reference brought; None where none has guided.
+        guidance: What the reference or the teacher brought; None where none has guided.
         metadata_bytes: How many of the bytes are the colour profile, EXIF and XMP.
     """
 

@@ -1,4 +1,7 @@
-"""Guidance: the encoder works with the restored error itself, where the sender holds the clean original."""
+"""Guidance: the encoder works with the restored error itself, where the sender holds the clean original.
+
+Or with what is left to a better network's restoration, where she has a heavier network than the receiver.
+"""
 
 from __future__ import annotations
 
@@ -106,9 +109,10 @@ def guide(
     sensitivity: Sensitivity | None,
     *,
     passes: int = PASSES,
+    teacher: str | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Look for a file that restores better than ``start``, as the clean original tells.
+    """Look for a file that restores better than ``start``, as the clean original or a teacher tells.
 
     Minimises the restored squared error + lambda * bits over the coefficients that the file holds. Near a file whose
     coefficients are q, the error is taken for a parabola in each of them: its slope G comes from one backward pass, its
@@ -121,7 +125,8 @@ def guide(
     That is damped Jacobi iteration, with the codec's quantiser in the loop where Daubechies, Defrise and De Mol
     (Communications on Pure and Applied Mathematics 57, 2004, section 2) have shrinkage. To spend passes of a network on
     each image when encoding is the idea of Campos et al. (CVPR Workshops 2019), whose codec is learned; to make a small
-    image for the network that will enlarge it, of Kim et al. (ECCV 2018).
+    image for the network that will enlarge it, of Kim et al. (ECCV 2018); to learn from a better network, of Hinton et
+    al. (arXiv:1503.02531), though here the file learns, and no network.
 
     The best file seen wins, where with several networks the one that gains least counts. It is held against ``start``
     with `IRNetwork.restore` in the end, so that the result never restores worse for any of them.
@@ -133,9 +138,10 @@ def guide(
         start: The file to be better than.
         fit: Writes the best file within the budget.
         networks: That will restore it, all of one task.
-        reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale).
+        reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale): what to come near to.
         sensitivity: float32 (rows, cols, K): the networks' mean; None to measure it, which takes a few of the passes.
         passes: Forward and backward passes, at most; those of all networks together, as many as `require_passes` wants.
+        teacher: The name of the network that has made the reference, where one has.
         progress: Told (done, total, what).
 
     Returns:
@@ -156,7 +162,8 @@ def guide(
 
     def told(encoded: Encoded, errors: Sequence[float]) -> Encoded:
         before, after = (tuple(_psnr(error, reference.size) for error in each) for each in (usual, errors))
-        return replace(encoded, guidance=Guidance(tuple(net.name for net in networks), taken, before, after))
+        names = tuple(net.name for net in networks)
+        return replace(encoded, guidance=Guidance(names, taken, before, after, teacher))
 
     if not all(usual):
         return told(start, usual)

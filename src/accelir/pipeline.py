@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from accelir.profiling.profiler import Progress
 
-__all__ = ["FramesWarning", "MetadataWarning", "check_request", "encode", "networks_of", "restore"]
+__all__ = ["FramesWarning", "MetadataWarning", "check_request", "encode", "guides", "networks_of", "restore"]
 
 
 def encode(
@@ -47,6 +47,7 @@ def encode(
     estimate: str | Estimate = "profile",
     allocator: str | Allocator = "lagrangian",
     reference: ImageLike | None = None,
+    teacher: str | IRNetwork | None = None,
     passes: int | None = None,
     metadata: Literal["keep", "strip"] = "keep",
     progress: Progress | None = None,
@@ -55,7 +56,8 @@ def encode(
 
     With ``reference``, the clean original, encoding is *guided*: passes of the network tell how the file is to be
     changed for the restored image to come nearer to it. The result never restores worse than the file made without,
-    for any of the networks named; see `accelir.guidance`.
+    for any of the networks named; see `accelir.guidance`. ``teacher`` guides where there is no clean original: a heavy
+    network restores the image here, once, and the file is changed for a light one to come near to that.
 
     Args:
         image: What the network will get: a path, bytes, a PIL image, or uint8 (H, W, 3) or (H, W). None makes it
@@ -72,14 +74,17 @@ def encode(
         allocator: A name or an instance.
         reference: The clean original, of ``image``'s shape times the task's scale: guides, where ``estimate`` is no
             control; makes ``image`` where that is None; and is what ``estimate="oracle"`` measures with.
+        teacher: A network of the same scale whose restoration of ``image`` guides in the place of a reference. The
+            better it restores, the more it teaches; ``network`` itself teaches what is lost by coding alone.
         passes: Forward and backward passes of the networks that guidance may take, all together; 0 for no guidance.
-            None for 40 of each network, but for 0 beside a control. Those of ``estimate="measured"`` come on top.
+            None for 40 of each network, but for 0 beside a control. Those of ``estimate="measured"`` come on top, and
+            so does what a teacher takes.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
-        progress: Told (done, total, what) while a reference guides.
+        progress: Told (done, total, what) while the file is guided.
 
     Returns:
-        The file and what is known of it; what the reference brought is its ``guidance``.
+        The file and what is known of it; what guiding it brought is its ``guidance``.
 
     Raises:
         BudgetError: No file of this codec is that small; says the smallest.
@@ -88,16 +93,14 @@ def encode(
         NotDifferentiableError: ``"measured"``, or guidance, with a network without gradients.
         CodecError: The codec cannot hold this image, or its metadata, or cannot be guided.
         DecodeError: A path or bytes that are no picture.
-        InvalidInputError: An argument of the wrong kind, a reference that does not belong to the image, or too few
-            passes to follow it.
+        InvalidInputError: An argument of the wrong kind, a reference that does not belong to the image, a teacher
+            beside one or of another scale, or too few passes to follow it.
     """
     nets = networks_of(network)
     net = nets[0]
     coder = registry.codec(codec)
     check_request(estimate, budget, metadata)
-    passes = None if passes is None else _passes(passes)
-    if passes and reference is None:
-        raise InvalidInputError("passes= is for following a reference; give reference=, the clean original.")
+    master, passes = guides(nets, estimate, reference=reference is not None, teacher=teacher, passes=passes)
     clean, kept = (None, Metadata()) if reference is None else read_image(reference)
     if image is None:
         if clean is None:
@@ -116,8 +119,6 @@ def encode(
         )
         kept = Metadata()
     kept = kept.of_size(*array.shape[:2])
-    if passes is None:
-        passes = PASSES * len(nets) if clean is not None and estimate not in CONTROLS else 0
     if clean is not None:
         clean = net.task.matching(clean, array)
     if passes:
@@ -153,15 +154,18 @@ def encode(
             error.asked, error.smallest, coder.name, error.metadata,
             budget=budget.in_words(), least=budget.least_in_words(error.smallest, array),
         ) from None  # fmt: skip
-    if not passes or clean is None:
+    if not passes:
+        return best.encoded
+    followed = clean if master is None else master.restore(array)
+    if followed is None:
         return best.encoded
 
     def fit(wanted: Prepared) -> Encoded:
         return fit_budget(best.codec, wanted, best.estimate, chosen, limit)
 
     return guide(
-        best.codec, array, best.prepared, best.encoded, fit, nets, clean, best.estimate.sensitivity,
-        passes=passes, progress=progress,
+        best.codec, array, best.prepared, best.encoded, fit, nets, followed, best.estimate.sensitivity,
+        passes=passes, teacher=None if master is None else master.name, progress=progress,
     )  # fmt: skip
 
 
@@ -183,9 +187,57 @@ def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> No
         raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
 
 
+def guides(
+    networks: Sequence[IRNetwork],
+    estimate: str | Estimate,
+    *,
+    reference: bool,
+    teacher: str | IRNetwork | None,
+    passes: int | None,
+) -> tuple[IRNetwork | None, int]:
+    """What guides a file beside a reference, and for how many passes.
+
+    Args:
+        networks: That will restore it, at least one.
+        estimate: As for `encode`.
+        reference: Whether there is one.
+        teacher: As for `encode`.
+        passes: As for `encode`.
+
+    Returns:
+        The teacher, if any, and the passes, 0 for no guidance.
+
+    Raises:
+        InvalidInputError: A teacher beside a reference or of another scale, or passes that follow nothing.
+        UnknownNameError: No network of the teacher's name.
+    """
+    if teacher is not None and reference:
+        raise InvalidInputError("A file follows a reference or a teacher; give one of reference= and teacher=.")
+    master = None if teacher is None else registry.network(teacher)
+    if master is not None and master.task.scale != networks[0].task.scale:
+        raise InvalidInputError(
+            f"A teacher enlarges as the network does that follows it; {master.name!r} does so {master.task.scale} "
+            f"times, {networks[0].name!r} {networks[0].task.scale} times."
+        )
+    followed = reference or master is not None
+    if passes is None:
+        control = isinstance(estimate, str) and estimate in CONTROLS
+        return master, PASSES * len(networks) if followed and not control else 0
+    if not _whole(passes) or passes < 0:
+        raise InvalidInputError(f"passes is a whole number, 0 or more; got {passes!r}.")
+    if passes and not followed:
+        raise InvalidInputError(
+            "passes= is for following a reference; give reference=, the clean original, or teacher=, a network."
+        )
+    return master, int(passes)
+
+
 def _advice_on_budget(value: object) -> str:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return f" For {value} bytes, say Bytes({value})." if whole else ""
+    return f" For {value} bytes, say Bytes({value})." if _whole(value) else ""
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 @overload
@@ -250,12 +302,6 @@ def _opened(source: str | Path | bytes) -> Image | str | Path | bytes:
     data = read_bytes(source)
     coder = registry.codec_for(data)
     return source if coder is None else with_metadata(coder.decode(data), data, source)
-
-
-def _passes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise InvalidInputError(f"passes is a whole number, 0 or more; got {value!r}.")
-    return int(value)
 
 
 def networks_of(wanted: str | IRNetwork | Sequence[str | IRNetwork]) -> list[IRNetwork]:
