@@ -260,7 +260,9 @@ class Picture:
                 # Whole chroma may not go into so little.
                 if not found and way is ways[-1]:
                     raise
-        best, file = found[least_costly([(*way, encoded) for way, encoded in found], image)]
+        best, file = found[
+            least_costly([(way.codec, way.estimate.sensitivity, encoded) for way, encoded in found], image)
+        ]
         return written(best, **guidance).data if guidance else file.data
 
     def _variants(self, options: dict[str, Any]) -> Sequence[accelir.Codec]:

@@ -102,6 +102,19 @@ def test_options_take_their_best_values_one_after_the_other(nothing, examples):
     assert of_search == sorted(set(of_search)) and {total for _, total in of_search} == {12}
 
 
+def test_whole_chroma_is_left_open_where_it_restores_better(nothing, examples):
+    class Searched(JpegCodec):
+        search_space: ClassVar[Mapping[str, Any]] = {"subsampling": ("auto",)}
+
+    def found(example: Example) -> str:
+        return best_tuning(Searched(), nothing, [example], quietly, [SQUARED_ERROR]).get("subsampling", "420")
+
+    colours = np.random.default_rng(0).integers(0, 2, (48, 48, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1) * 200
+    assert found(Example(colours, colours, lambda codec: None)) == "auto"
+    gray = np.repeat(examples[0].reference[:, :, :1], 3, axis=2)
+    assert found(Example(gray, gray, lambda codec: None)) == "420"
+
+
 def test_what_the_caller_chose_is_not_searched(nothing, examples):
     codec = Searched(rdo=1.0)
     found = best_tuning(codec, nothing, examples, quietly, [WASTEFUL])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelir.codec import Codec, Encoded, Prepared
+from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import BudgetError
 from accelir.image import ImageArray
 from accelir.profiling.estimate import Estimate
@@ -17,11 +17,11 @@ __all__ = ["Attempt", "best_attempt", "least_costly", "sample_of"]
 LARGE = 2_000_000
 """Pixels beyond which a sample tells which way is kept."""
 
-TILE = 128
-"""Side of the sample's parts in pixels: a multiple of the blocks that codecs have."""
+TILE = 96
+"""Side of the sample's tiles in pixels: a multiple of the blocks that codecs have."""
 
 TILES = 5
-"""Parts of the sample along each side."""
+"""Of them along each side."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def best_attempt(
     return _best(_successes(ways, image, budget, attempt), image)
 
 
-def least_costly(found: Sequence[tuple[Codec, Estimate, Encoded]], image: ImageArray) -> int:
+def least_costly(found: Sequence[tuple[Codec, Sensitivity | None, Encoded]], image: ImageArray) -> int:
     """Which of some files of one picture has the error that costs least, as the last one's codec counts it.
 
     Args:
-        found: Files, what wrote them, and what it went by; at least one.
+        found: Files, what wrote them, and the sensitivities that it went by, in its geometry; at least one.
         image: What they store.
 
     Returns:
@@ -83,13 +83,13 @@ def least_costly(found: Sequence[tuple[Codec, Estimate, Encoded]], image: ImageA
     """
     if len(found) == 1:
         return 0
-    judge, estimate, _ = found[-1]
-    costs = [judge.weighted_error(image, codec.decode(one.data), estimate.sensitivity) for codec, _, one in found]
+    judge, sensitivity, _ = found[-1]
+    costs = [judge.weighted_error(image, codec.decode(one.data), sensitivity) for codec, _, one in found]
     return int(np.argmin(costs))
 
 
 def sample_of(image: ImageArray) -> ImageArray:
-    """A mosaic of 5 x 5 tiles, spread evenly over a picture: uint8, of 640 pixels a side, or all of a shorter side."""
+    """A mosaic of the middles of 5 x 5 parts of a picture: uint8, of 480 pixels a side, or all of a shorter side."""
     rows, columns = (_spread(size) for size in image.shape[:2])
     return np.ascontiguousarray(image[rows][:, columns])
 
@@ -98,12 +98,12 @@ def _spread(size: int) -> slice | np.ndarray:
     if size <= TILE * TILES:
         return slice(None)
     # Where blocks of the picture begin, whatever their size.
-    starts = (np.linspace(0, size - TILE, TILES) // TILE).astype(int) * TILE
-    return (starts[:, None] + np.arange(TILE)).ravel()
+    starts = ((np.arange(TILES) + 0.5) * size / TILES - TILE / 2) // 16 * 16
+    return (starts.astype(int)[:, None] + np.arange(TILE)).ravel()
 
 
 def _best(attempts: Sequence[Attempt], image: ImageArray) -> Attempt:
-    return attempts[least_costly([(one.codec, one.estimate, one.encoded) for one in attempts], image)]
+    return attempts[least_costly([(one.codec, one.estimate.sensitivity, one.encoded) for one in attempts], image)]
 
 
 def _successes(ways: Sequence[Codec], image: ImageArray, budget: int, attempt: Try) -> list[Attempt]:

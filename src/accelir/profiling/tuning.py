@@ -15,6 +15,7 @@ from accelir.errors import InvalidInputError
 from accelir.image import ImageArray
 from accelir.metrics import EQUAL, psnr_rgb
 from accelir.network import IRNetwork
+from accelir.variants import least_costly
 
 __all__ = ["Example", "best_start", "best_tuning", "middling_sizes"]
 
@@ -144,10 +145,17 @@ class _Course:
             self._curves[number] = _curve(self._usual, network, example)
         sizes, scores = self._curves[number]
         wanted = _middling(sizes, scores) if example.sizes is None else example.sizes
-        prepared = codec.prepare(example.image, sensitivity=example.sensitivity(codec))
+        ways = [
+            (way, sensitivity, way.prepare(example.image, sensitivity=sensitivity))
+            for way, sensitivity in ((way, example.sensitivity(way)) for way in codec.variants(example.image))
+        ]
         gained = 0.0
         for size in wanted:
-            encoded = _near_size(prepared, size, len(codec.levels), codec.trim_slope)
+            files = [
+                (way, sensitivity, _near_size(prepared, size, len(way.levels), way.trim_slope))
+                for way, sensitivity, prepared in ways
+            ]
+            encoded = files[least_costly(files, example.image)][2]
             score = _score(codec, network, encoded.data, example)
             # Held against the curve at this very size; what is wrong with the curve is so for all options.
             gained += score - float(np.interp(np.log(len(encoded.data)), sizes, scores))

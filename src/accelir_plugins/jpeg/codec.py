@@ -97,6 +97,7 @@ class JpegCodec(Codec):
         "chroma_emphasis": (-0.3, 0.0, 0.3, 0.5),
         "compensation": (0.35, 0.7, 1.0),
         "rdo_falloff": (0.0, 0.5, 1.0),
+        "subsampling": ("auto",),
     }
     Options: ClassVar[type[CodecOptions]] = JpegOptions
     options: JpegOptions
