@@ -105,17 +105,17 @@ def measure(picture: Measured, light: IRNetwork, heavy: IRNetwork, quality: int,
         "taught by itself": (light, {"teacher": light, "passes": passes}),
         "heavy": (heavy, {}),
     }
-    psnr, seconds = {}, {}
+    psnr, seconds, sizes = {}, {}, {}
     for name, (network, guidance) in files.items():
         started = time.perf_counter()
         encoded = accelir.encode(picture.image, network=network, budget=accelir.Bytes(budget), **guidance)
         seconds[name] = round(time.perf_counter() - started, 2)
         if len(encoded.data) > budget:
             raise SystemExit(f"{name} took {len(encoded.data)} bytes of {budget}")
-        psnr[name] = picture.psnr(network, encoded.data)
+        sizes[name], psnr[name] = len(encoded.data), picture.psnr(network, encoded.data)
     if light.task.scale == 1:
         psnr["sent restored"] = unrestored(heavy.restore(picture.image), budget, picture.reference)
-    return {"quality": quality, "budget": budget, "psnr": rounded(psnr), "seconds": seconds}
+    return {"quality": quality, "budget": budget, "bytes": sizes, "psnr": rounded(psnr), "seconds": seconds}
 
 
 def overview(records: list[dict[str, Any]], task: str, members: list[IRNetwork], quality: int) -> dict[str, Any]:
