@@ -98,12 +98,18 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
     usual = {len(shared.usual(quality)): shared.psnr(network, shared.usual(quality)) for quality in job.curve}
     record: dict[str, Any] = {"usual_curve": [[size, round(score, 5)] for size, score in sorted(usual.items())]}
     record["qualities"] = []
+    # What ours chooses for each picture, as whether chroma is halved, plain MSE chooses too.
+    profile = accelir.profile_for(codec, network)
+    open_ = {name: value for name, value in profile.options(shared.image).items() if value == "auto"}
     plain = {
-        f"plain-mse {json.dumps(options)}": accelir.codec(codec, **options)
+        f"plain-mse {json.dumps(options)}": accelir.codec(codec, **options, **open_)
         for options in (job.plain if "plain-mse" in arms else ())
     }
-    uniform: dict[str, Estimate] = {}
+    uniform: dict[str, str | Estimate] = {}
     for arm, coder in plain.items():
+        if open_:
+            uniform[arm] = "uniform"
+            continue
         # With one level for all blocks that may be any number, curves only say where the search for a size begins.
         known = next(iter(uniform.values()), None) if coder.continuous_levels else None
         uniform[arm] = known or control_estimate("uniform", coder, network, shared.image, None)
@@ -112,7 +118,6 @@ def measure(shared: Measured, network: IRNetwork, job: Job, arms: tuple[str, ...
         sizes, scores = {"pillow": budget}, {"pillow": shared.psnr(network, shared.usual(quality))}
         seconds: dict[str, float] = {}
         # The controls too are written with the options that the profile found best, but plain MSE has its own.
-        profile = accelir.profile_for(codec, network)
         for arm in (*(arm for arm in arms if arm != "plain-mse"), *plain):
             started = time.perf_counter()
             encoded = accelir.encode(
