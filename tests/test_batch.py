@@ -52,6 +52,16 @@ def test_the_files_are_those_of_encode_whatever_the_workers(photographs, tmp_pat
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_a_teacher_teaches_every_picture(photographs, tmp_path):
+    asked = {"network": "edsr-x4-f8", "budget": BUDGET, "teacher": "edsr-x4-f16", "passes": 3}
+    for result in encode_many(photographs, tmp_path / "out", **asked, workers=1):
+        assert result.target.read_bytes() == accelir.encode(result.source, **asked).data
+    with pytest.raises(InvalidInputError, match="passes="):
+        encode_many(photographs, tmp_path / "out", network=NETWORK, budget=BUDGET, passes=3)
+    with pytest.raises(UnknownNameError):
+        encode_many(photographs, tmp_path / "out", network=NETWORK, budget=BUDGET, teacher="nobody")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_broken_picture_spoils_no_other(photographs, tmp_path, workers):
     (photographs / "b.png").write_bytes(b"no picture")

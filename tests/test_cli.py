@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -161,6 +162,24 @@ class TestEncode:
             reference=clean, network=names[1::2], budget=accelir.LikeQuality(75), passes=0, metadata="strip"
         )
         assert guided.read_bytes() != plain.data
+
+    @needs_profile
+    def test_a_teacher_guides_a_picture_and_a_folder(self, picture, tmp_path):
+        asked = ["-n", "edsr-x4-f8", "--like-quality", 75, "--teacher", "edsr-x4-f16", "--passes", 4]
+        result = run("encode", picture, *asked)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"guided by edsr-x4-f16: \+\d\.\d\d dB for edsr-x4-f8 in 4 passes", result.stdout), (
+            result.stdout
+        )
+        folder = tmp_path / "in"
+        folder.mkdir()
+        shutil.copy(picture, folder)
+        result = run("encode", folder, "-o", tmp_path / "out", "--workers", 1, *asked)
+        assert result.exit_code == 0, result.output
+        written = picture.with_name(f"{picture.stem}-accelir.jpg").read_bytes()
+        assert (tmp_path / "out" / f"{picture.stem}.jpg").read_bytes() == written
+        assert run("encode", picture, *asked, "--reference", picture).exit_code == 2
+        assert_one_line(run("encode", picture, *asked[:-3], "dncnn-s25-f8"), 1, "4 times", "1 times")
 
     @needs_profile
     def test_guidance_that_finds_nothing_says_so(self, picture):
