@@ -245,25 +245,26 @@ class Picture:
             arms[f"own options, lambda x {factor:g}"] = self._controls(options, network)
         return arms
 
-    def file(self, network: IRNetwork, ways: list[Way], budget: int, **guidance: Any) -> bytes:
-        """That of the best of some ways, as `accelir.encode` chooses; guided, if it is, when it has been chosen."""
-        image = self.shared.image
-
-        def written(way: Way, **more: Any) -> accelir.Encoded:
-            return accelir.encode(image, network=network, budget=accelir.Bytes(budget), **way._asdict(), **more)
-
+    def file(self, network: IRNetwork, ways: list[Way], budget: int) -> bytes:
+        """That of the best of some ways, as `accelir.encode` chooses."""
+        image, asked = self.shared.image, {"network": network, "budget": accelir.Bytes(budget)}
         found = []
         for way in ways:
             try:
-                found.append((way, written(way)))
+                found.append((way, accelir.encode(image, **asked, **way._asdict())))
             except accelir.BudgetError:
                 # Whole chroma may not go into so little.
                 if not found and way is ways[-1]:
                     raise
-        best, file = found[
-            least_costly([(way.codec, way.estimate.sensitivity, encoded) for way, encoded in found], image)
-        ]
-        return written(best, **guidance).data if guidance else file.data
+        files = [(way.codec, way.estimate.sensitivity, encoded) for way, encoded in found]
+        return files[least_costly(files, image)][2].data
+
+    def guided(self, network: IRNetwork, profile: Profile, budget: int, passes: int) -> bytes:
+        """The file that follows the clean original."""
+        return accelir.encode(
+            self.shared.image, network=network, codec=self._codec(), budget=accelir.Bytes(budget), profile=profile,
+            reference=self.shared.reference, passes=passes,
+        ).data  # fmt: skip
 
     def _variants(self, options: dict[str, Any]) -> Sequence[accelir.Codec]:
         return self._codec().tuned(options).variants(self.shared.image)
@@ -293,7 +294,7 @@ def measure(
         sizes, scores = {"pillow": budget}, {"pillow": shared.score(network, shared.usual(quality))}
         files = {arm: picture.file(network, ways, budget) for arm, ways in arms.items()}
         if guided is not None:
-            files["guided"] = picture.file(network, arms["profile"], budget, reference=shared.reference, passes=guided)
+            files["guided"] = picture.guided(network, profile, budget, guided)
         for arm, data in files.items():
             if len(data) > budget:
                 raise SystemExit(f"{arm} took {len(data)} bytes of {budget}")

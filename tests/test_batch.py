@@ -60,6 +60,10 @@ def test_a_teacher_teaches_every_picture(photographs, tmp_path):
         encode_many(photographs, tmp_path / "out", network=NETWORK, budget=BUDGET, passes=3)
     with pytest.raises(UnknownNameError):
         encode_many(photographs, tmp_path / "out", network=NETWORK, budget=BUDGET, teacher="nobody")
+    with pytest.raises(accelir.CodecError, match="webp"):
+        encode_many(photographs, tmp_path / "out", codec="webp", **asked)
+    with pytest.raises(InvalidInputError, match="2 passes or more"):
+        encode_many(photographs, tmp_path / "out", **asked | {"passes": 1})
 
 
 @pytest.mark.parametrize("workers", [1, 2])

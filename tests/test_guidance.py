@@ -103,8 +103,9 @@ def test_what_overshoots_goes_back_in_time(monkeypatch) -> None:
 
 def test_each_of_several_networks_gains(clean, small) -> None:
     names = ["edsr-x4-f8", "edsr-x4-f16"]
-    plain = accelir.encode(small, network=names, budget=SIZE)
-    guided = accelir.encode(small, network=names, budget=SIZE, reference=clean, passes=16)
+    halved = accelir.codec("jpeg", subsampling="420")
+    plain = accelir.encode(small, network=names, codec=halved, budget=SIZE)
+    guided = accelir.encode(small, network=names, codec=halved, budget=SIZE, reference=clean, passes=16)
     assert min(gain(guided.data, plain.data, name, clean) for name in names) > 0.05
     assert guided.guidance is not None and plain.guidance is None
     assert guided.guidance.networks == tuple(names)
@@ -142,8 +143,10 @@ def test_a_network_teaches_itself_what_coding_takes(clean) -> None:
 
 def test_a_teacher_that_cannot_teach_is_refused(clean, small) -> None:
     asked = {"network": "edsr-x4-f8", "budget": SIZE}
-    with pytest.raises(accelir.InvalidInputError, match="4 times"):
+    with pytest.raises(accelir.InvalidInputError, match="the teacher 'dncnn-s25-f8' for 'denoise-s25'"):
         accelir.encode(small, **asked, teacher="dncnn-s25-f8")
+    with pytest.raises(accelir.InvalidInputError, match="for 'deblur'"):
+        accelir.encode(clean, network="dncnn-s25-f8", budget=SIZE, teacher="nafnet-deblur-f8")
     with pytest.raises(accelir.InvalidInputError, match="one of reference= and teacher="):
         accelir.encode(small, **asked, teacher="edsr-x4-f16", reference=clean)
     with pytest.raises(accelir.UnknownNameError):
@@ -152,9 +155,33 @@ def test_a_teacher_that_cannot_teach_is_refused(clean, small) -> None:
         accelir.encode(**asked, teacher="edsr-x4-f16")
 
 
+def test_a_teacher_teaches_beside_a_control_too(small) -> None:
+    asked = {"network": "edsr-x4-f8", "budget": SIZE, "estimate": "uniform"}
+    assert accelir.encode(small, **asked, teacher="edsr-x4-f16", passes=8).guidance is not None
+    assert accelir.encode(small, **asked, teacher="edsr-x4-f16", passes=0).guidance is None
+
+
+@pytest.mark.parametrize(("quality", "wanted"), [(75, (2, 2)), (97, (1, 1))])
+def test_guided_files_halve_chroma_where_that_loses_little(quality, wanted, clean, small) -> None:
+    """In whole chroma, what the network that guides gains is lost by the others."""
+    asked = {"network": "edsr-x4-f8", "budget": accelir.LikeQuality(quality)}
+    plain, guided = accelir.encode(small, **asked), accelir.encode(small, **asked, reference=clean, passes=24)
+    assert [across(file.data) for file in (plain, guided)] == [(1, 1), wanted]
+    assert guided.guidance is not None
+    before = psnr_rgb(np.array(accelir.restore(plain.data, network="edsr-x4-f8")), clean)
+    assert guided.guidance.before[0] == pytest.approx(before, abs=1e-9)
+    assert gain(guided.data, plain.data, "edsr-x4-f8", clean) > 0.03
+
+
+def across(data: bytes) -> tuple[int, int]:
+    """How many samples of luma stand side by side, and one above the other, over one of chroma."""
+    with Image.open(io.BytesIO(data)) as opened:
+        return opened.layer[0][1:3]
+
+
 def test_the_reference_alone_makes_the_image_and_guides(clean, small) -> None:
-    alone = accelir.encode(reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)
-    both = accelir.encode(small, reference=clean, network="edsr-x4-f8", budget=SIZE, passes=3)
+    alone = accelir.encode(reference=clean, network="edsr-x4-f8", budget=SIZE, passes=12)
+    both = accelir.encode(small, reference=clean, network="edsr-x4-f8", budget=SIZE, passes=12)
     assert alone.data == both.data
     assert alone.data != accelir.encode(small, network="edsr-x4-f8", budget=SIZE).data
 
@@ -291,7 +318,7 @@ class TestWhereItCannot:
         if not told:
             estimate = replace(estimate, sensitivity=None)
         call = {"network": names, "budget": SIZE, "reference": clean, "estimate": estimate}
-        with pytest.raises(accelir.InvalidInputError, match=f"with {least} passes or more; got {least - 1}"):
+        with pytest.raises(accelir.InvalidInputError, match=f"takes {least} passes or more; got {least - 1}"):
             accelir.encode(small, passes=least - 1, **call)
         guidance = accelir.encode(small, passes=least, **call).guidance
         assert guidance is not None and guidance.passes == least

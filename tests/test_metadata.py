@@ -139,6 +139,14 @@ def test_xmp_names_no_packet_that_is_left_behind(picture):
     assert kept == xmp.replace(b' xmpNote:HasExtendedXMP="00ff"', b"")
 
 
+def test_what_does_not_begin_as_exif_does_is_left_out(picture):
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", exif=b"Exif\0\0garbage!!!!")
+    with pytest.warns(accelir.MetadataWarning, match="damaged"):
+        _, kept = read_image(stream.getvalue())
+    assert not kept.exif
+
+
 def test_damaged_exif_is_left_out_and_the_picture_is_read(picture):
     """Some bytes of it at a time: none but our own errors come out, and the pixels stay."""
     source = stored(picture, "JPEG", 6)

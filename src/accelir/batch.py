@@ -14,12 +14,15 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError
 from accelir.files import PICTURE_ENDINGS, pictures_in
+from accelir.guidance import require_guidable, require_passes
 from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
 from accelir.pipeline import check_request, encode, guides, networks_of
@@ -91,12 +94,13 @@ def encode_many(
 
     Raises:
         InvalidInputError: No picture, or two that would be written to one file, or a picture that would be; another
-            number of profiles than of networks; a teacher of another scale, or passes that follow none; or no worker
-            can start.
+            number of profiles than of networks; a teacher for another task, or passes that follow none or are too few;
+            or no worker can start.
         UnknownNameError: No codec, network or allocator of that name.
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
         ProfileFormatError: A path that holds no profile.
+        CodecError, NotDifferentiableError: The codec, or a network, cannot be guided.
     """
     # Now, and not once for every picture.
     nets, coder = networks_of(network), registry.codec(codec)
@@ -104,7 +108,10 @@ def encode_many(
     check_request(estimate, budget, metadata)
     if isinstance(estimate, Estimate) or estimate == "oracle":
         raise InvalidInputError("An Estimate, and the oracle, belong to one picture; encode it by itself.")
-    guides(nets, estimate, reference=False, teacher=teacher, passes=passes)
+    _, count = guides(nets, estimate, reference=False, teacher=teacher, passes=passes)
+    if count:
+        require_guidable(coder, np.zeros((8, 8, 3), np.uint8), nets)
+        require_passes(count, nets, measuring=False)
     profiles = [Profile.load(one) if isinstance(one, str | Path) else one for one in profile_of_each(profile, nets)]
     for net, own in zip(nets, profiles, strict=True):
         if own is not None:

@@ -160,7 +160,7 @@ def encode(
             "profile": profile[0] if profile and len(profile) == 1 else profile or None,
             "estimate": estimate,
             "metadata": "strip" if strip else "keep",
-            "teacher": None if teacher is None else _networks([teacher], task)[0],
+            "teacher": None if teacher is None else _teacher(teacher, task),
             "passes": passes,
         }
         if source.is_dir():
@@ -185,8 +185,7 @@ def encode(
             f"{target}: {len(encoded.data):,} bytes{kept}, {encoded.bits_per_pixel:.2f} bits per pixel, {levels}"
         )
         if encoded.guidance is not None:
-            guide = encoded.guidance.teacher or (reference.name if reference else "")
-            typer.echo(f"guided by {guide}: {_gained(encoded.guidance)}")
+            typer.echo(_gained(encoded.guidance, reference))
 
 
 @app.command()
@@ -353,11 +352,20 @@ def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked
         raise typer.Exit(1)
 
 
-def _gained(guidance: Guidance) -> str:
-    """What following the original brought, in words."""
+def _gained(guidance: Guidance, reference: Path | None) -> str:
+    """What following the original, or a teacher's picture, has brought: nobody knows how good that one is."""
     gains = [f"{gain:+.2f} dB for {name}" for name, gain in zip(guidance.networks, guidance.gains, strict=True)]
     found = ", ".join(gains) if any(guidance.gains) else "nothing better was found"
-    return f"{found} in {guidance.passes} {'pass' if guidance.passes == 1 else 'passes'}"
+    followed = reference.name if reference and guidance.teacher is None else f"the picture of {guidance.teacher}"
+    nearer = " nearer to that" if guidance.teacher and any(guidance.gains) else ""
+    return f"guided by {followed}: {found}{nearer} in {guidance.passes} {'pass' if guidance.passes == 1 else 'passes'}"
+
+
+def _teacher(name: str, task: str | None) -> str | IRNetwork:
+    """As it was named; what is no installed network may need to be told what it undoes, as the other networks do."""
+    from accelir import registry
+
+    return name if task is None or name in registry.networks() else registry.network(name, task=task)
 
 
 def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:

@@ -24,7 +24,7 @@ from accelir.tiles import Span
 if TYPE_CHECKING:
     from accelir.profiling.profiler import Progress
 
-__all__ = ["PASSES", "guide", "require_guidable", "require_passes", "restored_error"]
+__all__ = ["PASSES", "falls_behind", "guide", "require_guidable", "require_passes", "restored_error"]
 
 PASSES = 40
 """Forward and backward passes of the network that a reference is followed for, unless the caller says otherwise."""
@@ -38,6 +38,9 @@ SLOWER, FASTER = 0.7, 1.05
 FAR_WORSE, OVERSHOT = 0.25, 0.5
 """Logarithm of its error over the start's from which a file is not gone on from: the way from the best one before is
 taken again, this part of it."""
+
+BEHIND = 10 ** (0.1 / 10)
+"""By which factor of squared error a file of the first way may restore worse than the best, and be guided still."""
 
 LEAST_CURVATURE = 0.5
 """Sensitivities below this part of their mean are not trusted to divide by."""
@@ -58,7 +61,7 @@ def require_guidable(codec: Codec, image: ImageArray, networks: Sequence[IRNetwo
     for network in networks:
         if not network.differentiable:
             raise NotDifferentiableError(
-                f"Network {network.name!r} cannot be differentiated, so that no reference can guide; encode with "
+                f"Network {network.name!r} cannot be differentiated, so that nothing can guide its files; encode with "
                 "passes=0 (--passes 0)."
             )
     probe = np.zeros((8, 8, *image.shape[2:]), np.uint8)
@@ -82,8 +85,8 @@ def require_passes(passes: int, networks: Sequence[IRNetwork], *, measuring: boo
         what = f"{len(networks)} networks" if len(networks) > 1 else f"network {networks[0].name!r}"
         first = ", whose sensitivity is to be measured," if measuring else ""
         raise InvalidInputError(
-            f"A reference guides {what}{first} with {least} passes or more; got {passes}. To go without guidance, "
-            "say passes=0 (--passes 0)."
+            f"Guidance for {what}{first} takes {least} passes or more; got {passes}. To go without, say passes=0 "
+            "(--passes 0)."
         )
 
 
@@ -94,7 +97,7 @@ def _least_passes(networks: Sequence[IRNetwork], *, measuring: bool) -> int:
 
 def _unguidable(codec: Codec) -> CodecError:
     return CodecError(
-        f"Codec {codec.name!r} has no coefficients that a reference could move; encode with passes=0 (--passes 0)."
+        f"Codec {codec.name!r} has no coefficients that guidance could move; encode with passes=0 (--passes 0)."
     )
 
 
@@ -135,7 +138,7 @@ def guide(
         codec: Decodes and projects.
         image: uint8 (H, W, 3) or (H, W): what is encoded.
         prepared: The same; its `Prepared.moved` writes.
-        start: The file to be better than.
+        start: The file to be better than, of this codec with whatever options.
         fit: Writes the best file within the budget.
         networks: That will restore it, all of one task.
         reference: uint8 (H * scale, W * scale, 3) or (H * scale, W * scale): what to come near to.
@@ -173,10 +176,11 @@ def guide(
     shift = np.zeros_like(sensitivity)
     best, least, last = start, 0.0, np.inf
     share = FIRST_SHARE
+    what = "following the reference" if teacher is None else f"following {teacher}"
     origin, way = shift, shift
     for step in range(steps):
         if progress is not None:
-            progress(step, steps, "following the reference")
+            progress(step, steps, what)
         try:
             encoded = fit(prepared.moved(shift))
         except BudgetError:
@@ -201,12 +205,30 @@ def guide(
                 best, least = encoded, change
         shift = shift + np.float32(share) * (off - slope / curvature)
     if progress is not None:
-        progress(steps, steps, "following the reference")
+        progress(steps, steps, what)
     if best is start:
         return told(start, usual)
     checked = [_squared_error(network, codec, best, reference) for network in networks]
     better = all(now <= before for now, before in zip(checked, usual, strict=True))
     return told(best, checked) if better else told(start, usual)
+
+
+def falls_behind(
+    file: Encoded, other: Encoded, codec: Codec, networks: Sequence[IRNetwork], reference: ImageArray
+) -> bool:
+    """Whether a file restores so much worse than another that guidance is better spent on that.
+
+    Args:
+        file: One file of a picture.
+        other: Another one.
+        codec: That reads both.
+        networks: That restore it; the one that loses most counts.
+        reference: uint8, of the restored shape.
+    """
+    return any(
+        _squared_error(network, codec, file, reference) > BEHIND * _squared_error(network, codec, other, reference)
+        for network in networks
+    )
 
 
 def restored_error(

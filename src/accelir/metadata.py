@@ -102,7 +102,10 @@ def upright(picture: Image) -> Image:
     from PIL import Image, ImageOps
 
     try:
-        collected = b"" if picture.info.get("exif") else _collected(picture)
+        stored = (picture.info.get("exif") or b"").removeprefix(_EXIF_PREFIX)
+        if stored and stored[:4] not in (b"II*\0", b"MM\0*"):
+            raise ValueError("it does not begin as EXIF does")
+        collected = b"" if stored else _collected(picture)
         turned = ImageOps.exif_transpose(picture)
         if collected:
             turned.info["exif"] = collected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -17,7 +18,7 @@ from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata, metadata_bytes
 from accelir.errors import BudgetError, DecodeError, InvalidInputError
 from accelir.files import read_bytes
-from accelir.guidance import PASSES, guide, require_guidable, require_passes
+from accelir.guidance import PASSES, falls_behind, guide, require_guidable, require_passes
 from accelir.image import FramesWarning, ImageArray, ImageLike, as_image_array, read_image, with_metadata
 from accelir.lookup import find_profile, profile_of_each
 from accelir.metadata import Metadata, MetadataWarning
@@ -26,6 +27,7 @@ from accelir.profiling.controls import CONTROLS, control_estimate
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.profiling.sensitivity import mean_sensitivity, measure_sensitivity
+from accelir.tasks import Task
 from accelir.variants import Attempt, best_attempt
 
 if TYPE_CHECKING:
@@ -74,11 +76,11 @@ def encode(
         allocator: A name or an instance.
         reference: The clean original, of ``image``'s shape times the task's scale: guides, where ``estimate`` is no
             control; makes ``image`` where that is None; and is what ``estimate="oracle"`` measures with.
-        teacher: A network of the same scale whose restoration of ``image`` guides in the place of a reference. The
-            better it restores, the more it teaches; ``network`` itself teaches what is lost by coding alone.
+        teacher: A network of the same kind of task and scale whose restoration of ``image`` guides in the place of a
+            reference. The better it restores, the more it teaches; ``network`` itself teaches what is lost by coding.
         passes: Forward and backward passes of the networks that guidance may take, all together; 0 for no guidance.
-            None for 40 of each network, but for 0 beside a control. Those of ``estimate="measured"`` come on top, and
-            so does what a teacher takes.
+            None for 40 of each network, but for 0 where a reference stands beside a control. Those of
+            ``estimate="measured"`` come on top, and so does what a teacher takes.
         metadata: Whether the file keeps the ICC profile, EXIF and XMP of ``image`` (of ``reference`` without one). The
             EXIF orientation is applied to the pixels and reset.
         progress: Told (done, total, what) while the file is guided.
@@ -94,7 +96,7 @@ def encode(
         CodecError: The codec cannot hold this image, or its metadata, or cannot be guided.
         DecodeError: A path or bytes that are no picture.
         InvalidInputError: An argument of the wrong kind, a reference that does not belong to the image, a teacher
-            beside one or of another scale, or too few passes to follow it.
+            beside one or for another task, or too few passes to follow it.
     """
     nets = networks_of(network)
     net = nets[0]
@@ -159,12 +161,19 @@ def encode(
     followed = clean if master is None else master.restore(array)
     if followed is None:
         return best.encoded
+    guided = best
+    if best.codec is not ways[0]:
+        # With whole chroma a network's idiosyncrasies have more to play on: what the networks named gain, others lose.
+        # So the file of the first way is guided, unless too much is to be made good.
+        with suppress(BudgetError):
+            first = attempt(ways[0], array, limit)
+            guided = best if falls_behind(first.encoded, best.encoded, coder, nets, followed) else first
 
     def fit(wanted: Prepared) -> Encoded:
-        return fit_budget(best.codec, wanted, best.estimate, chosen, limit)
+        return fit_budget(guided.codec, wanted, guided.estimate, chosen, limit)
 
     return guide(
-        best.codec, array, best.prepared, best.encoded, fit, nets, followed, best.estimate.sensitivity,
+        guided.codec, array, guided.prepared, best.encoded, fit, nets, followed, guided.estimate.sensitivity,
         passes=passes, teacher=None if master is None else master.name, progress=progress,
     )  # fmt: skip
 
@@ -208,20 +217,20 @@ def guides(
         The teacher, if any, and the passes, 0 for no guidance.
 
     Raises:
-        InvalidInputError: A teacher beside a reference or of another scale, or passes that follow nothing.
+        InvalidInputError: A teacher beside a reference or for another task, or passes that follow nothing.
         UnknownNameError: No network of the teacher's name.
     """
     if teacher is not None and reference:
         raise InvalidInputError("A file follows a reference or a teacher; give one of reference= and teacher=.")
     master = None if teacher is None else registry.network(teacher)
-    if master is not None and master.task.scale != networks[0].task.scale:
+    if master is not None and _kind(master) != _kind(networks[0]):
         raise InvalidInputError(
-            f"A teacher enlarges as the network does that follows it; {master.name!r} does so {master.task.scale} "
-            f"times, {networks[0].name!r} {networks[0].task.scale} times."
+            f"A teacher undoes what the network does that follows it; {networks[0].name!r} is for "
+            f"{networks[0].task.name!r}, the teacher {master.name!r} for {master.task.name!r}."
         )
     followed = reference or master is not None
     if passes is None:
-        control = isinstance(estimate, str) and estimate in CONTROLS
+        control = isinstance(estimate, str) and estimate in CONTROLS and master is None
         return master, PASSES * len(networks) if followed and not control else 0
     if not _whole(passes) or passes < 0:
         raise InvalidInputError(f"passes is a whole number, 0 or more; got {passes!r}.")
@@ -230,6 +239,10 @@ def guides(
             "passes= is for following a reference; give reference=, the clean original, or teacher=, a network."
         )
     return master, int(passes)
+
+
+def _kind(network: IRNetwork) -> tuple[type[Task], int]:
+    return type(network.task), network.task.scale
 
 
 def _advice_on_budget(value: object) -> str:

@@ -14,7 +14,7 @@ from accelir.profiling.estimate import Estimate
 
 __all__ = ["Attempt", "best_attempt", "least_costly", "sample_of"]
 
-LARGE = 2_000_000
+LARGE = 500_000
 """Pixels beyond which a sample tells which way is kept."""
 
 TILE = 96
