@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from accelir.codec import CodecOptions
-from accelir_plugins.jpeg.transform import Subsampling
 from accelir_plugins.planar.planes import Chroma
 
 __all__ = ["JpegOptions"]
@@ -43,7 +42,7 @@ class JpegOptions(CodecOptions):
             just rounded, nor where a reference guides.
     """
 
-    subsampling: Subsampling | Literal["auto"] = "420"
+    subsampling: Literal["420", "422", "444", "auto"] = "420"
     restart_interval: int = Field(default=0, ge=0)
     process: Literal["baseline", "progressive", "smaller"] = "baseline"
     rdo: float = Field(default=0.05, ge=0, le=10)
