@@ -3,7 +3,8 @@
     python benchmarks/guided.py DATA_FOLDER [--task sr|denoise|deblur] [--set Kodak24 ...] [--images N]
 
 The budget is Pillow's size (optimize=True, 4:2:0) at each quality. A file is guided for one network, or for several of
-a family; every width of the family restores it, those that it was not encoded for as well. The other arm is the file
+a family; every width of the family restores it, those that it was not encoded for as well, and one network of each
+other family of the task. The other arm is the file
 that the same call writes with passes=0: it starts from it, and takes at most the same bytes.
 
 Several processes share the work by ``--shard 0/2``, ``--shard 1/2``; a last run without it joins what they
@@ -37,6 +38,13 @@ from accelir.bench.measure import summarise
 from accelir.guidance import PASSES
 from accelir.network import IRNetwork
 
+OTHERS = {
+    "sr": ("carn-x4-f32", "fsrcnn-x4-f32", "span-x4-f32", "swinir-x4-f30"),
+    "denoise": ("dncnn-blind-f16", "restormer-s25-f8"),
+    "deblur": ("mimounet-deblur-f16",),
+}
+"""Receivers of other families."""
+
 
 def main(
     data_folder: Annotated[Path, typer.Argument(help="Holds bench/ and kernels/blur_kernels.npz.")],
@@ -56,7 +64,10 @@ def main(
     sets = {name: pictures(data_folder, images, name) for name in set_names or ["Kodak24"]}
     blur = kernels(data_folder)
     arms = guides or ["16"]
-    jobs = {name: (family(job.family, None), tuple(qualities or job.qualities)) for name, job in each_task(task)}
+    jobs = {
+        name: ([*family(job.family, None), *map(accelir.network, OTHERS[name])], tuple(qualities or job.qualities))
+        for name, job in each_task(task)
+    }
     settings = {
         "sets": {name: [path.name for path in paths] for name, paths in sets.items()},
         "qualities": {name: of_task for name, (_, of_task) in jobs.items()},
@@ -104,11 +115,11 @@ def main(
 
 
 def chosen(members: list[IRNetwork], arm: str) -> list[IRNetwork]:
-    """The networks that a file is encoded for."""
-    widths = [int(word) for word in arm.split(",")]
-    found = [net for width in widths for net in members if net.width == width]
+    """The networks that a file is encoded for: of the first one's family."""
+    widths, own = [int(word) for word in arm.split(",")], [net for net in members if net.family == members[0].family]
+    found = [net for width in widths for net in own if net.width == width]
     if len(found) != len(widths):
-        raise SystemExit(f"The family has widths {', '.join(str(net.width) for net in members)}; asked for {arm}.")
+        raise SystemExit(f"The family has widths {', '.join(str(net.width) for net in own)}; asked for {arm}.")
     return found
 
 

@@ -272,8 +272,9 @@ def _control_rows(task: str, found: dict[str, Any]) -> list[str]:
 
 def _guided_rows(found: dict[str, Any]) -> list[str]:
     rows = []
+    family = next(row["network"] for row in found["summary"] if row["named"]).rpartition("-f")[0]
     for (arm, network), mine in _by(found, "for", "network"):
-        guides = [f"{network.rpartition('-f')[0]}-f{width}" for width in arm.split(",")]
+        guides = [f"{family}-f{width}" for width in arm.split(",")]
         cells = [
             TASKS[mine[0]["task"]],
             arm.replace(",", " and "),

@@ -80,8 +80,9 @@ Milliseconds are for a megapixel of output too, by `restore()` on {machine}.
 Weights are {megabytes:.1f} MB in all, in half precision, under {licence}.
 
 Which one? For super-resolution SPAN restores most for its work, and FSRCNN takes the least; SwinIR trains slowly, and
-with the hours that it had here does not repay its work. Against noise DnCNN is quick, Restormer better. The networks
-against camera shake are for measuring only, see [there](#camera-shake).
+with the hours that it had here does not repay its work. Against noise DnCNN is quicker, and at its widest the best;
+Restormer does more with its operations, but takes longer for them. EDSR by 2 gains next to nothing by width. The
+networks against camera shake are for measuring only, see [there](#camera-shake).
 
 ![PSNR over multiply-accumulates](pictures/zoo.svg)
 
@@ -90,8 +91,8 @@ against camera shake are for measuring only, see [there](#camera-shake).
 TRAINED = """
 ## How they were trained
 
-On photographs of open licences (CC0, CC-BY, CC-BY-SA, and of packages under GPL and LGPL), none of which is in any set
-reported on. For super-resolution and against noise a
+On photographs of open licences (public domain, CC0, CC-BY, CC-BY-SA, Unsplash, and of packages under GPL and LGPL),
+none of which is in any set reported on. For super-resolution and against noise a
 quarter of the inputs stay clean, and the others go through a JPEG of random quality and manner, so that no encoder is
 favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
 `nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,

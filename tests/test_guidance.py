@@ -59,6 +59,44 @@ def test_the_slope_of_the_restored_error_is_right(shape) -> None:
     np.testing.assert_allclose(slope, 4 * away, rtol=1e-4, atol=1e-2)
 
 
+class Sideways(accelir.IRNetwork):
+    """Takes each pixel from its left neighbour: in a mirror, it takes it from the right one."""
+
+    name = family = "sideways"
+    width = 1
+    receptive_field = 3
+
+    def __init__(self, task: accelir.Task) -> None:
+        self.task = task
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[..., :1], x[..., :-1]], dim=-1)
+
+
+def test_every_second_pass_is_of_a_mirror_image() -> None:
+    rng = np.random.default_rng(0)
+    image, reference = (rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(2))
+    network = Sideways(accelir.Denoise(5))
+    straight = restored_error(network, image, reference)
+    seen = [guidance._seen(network, image, reference, step) for step in range(6)]
+    assert [error == straight[0] for error, _ in seen] == [True, False, True, True, True, False]
+    right = np.concatenate([image[:, 1:], image[:, -1:]], axis=1).astype(float)
+    assert seen[1][0] == pytest.approx(((right - reference) ** 2).sum(), rel=1e-6)
+    for step in (0, 2, 3, 4):
+        np.testing.assert_array_equal(seen[step][1], straight[1])
+    # The slope of the mirror image's error is turned back: each pixel pays for its left neighbour.
+    expected = 2 * (image[:, 1:-1].astype(float) - reference[:, :-2])
+    np.testing.assert_allclose(seen[1][1][:, 1:-1], expected, rtol=1e-4, atol=1e-2)
+
+
+def test_what_undoes_a_blur_is_not_asked_of_a_mirror_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    network = Sideways(accelir.Deblur())
+    assert {guidance._seen(network, image, image, step)[0] for step in range(6)} == {
+        restored_error(network, image, image)[0]
+    }
+
+
 def test_beyond_black_and_white_nothing_has_a_slope() -> None:
     image = np.full((8, 8, 3), 200, np.uint8)
     error, slope = restored_error(Linear(), image, np.full((8, 8, 3), 250, np.uint8))

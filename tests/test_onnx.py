@@ -277,6 +277,42 @@ def foreign(path: Path, shape: list[int | str]) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
+def test_weights_beside_the_file_count(tmp_path: Path) -> None:
+    """The graph alone says nothing of what the network does: profiles are bound to weights."""
+    prints = []
+    for number, factor in enumerate((0.5, 0.25)):
+        path = tmp_path / f"net{number}" / "beside.onnx"
+        path.parent.mkdir()
+        weights = np.full((3, 1, 1), factor, np.float32)
+        helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+        ends = [helper.make_tensor_value_info(name, kind, ["n", 3, "h", "w"]) for name in "xy"]
+        graph = helper.make_graph(
+            [helper.make_node("Mul", ["x", "by"], ["y"])], "scales", ends[:1], ends[1:],
+            [onnx.numpy_helper.from_array(weights, "by")],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        onnx.save(model, path, save_as_external_data=True, location="weights.data", size_threshold=0)
+        assert (path.parent / "weights.data").exists()
+        network = accelir.network(path, task="deblur")
+        assert network.restore(np.full((8, 8, 3), 200, np.uint8)).max() == 200 * factor
+        prints.append(network.fingerprint())
+    assert (tmp_path / "net0/beside.onnx").read_bytes() == (tmp_path / "net1/beside.onnx").read_bytes()
+    assert prints[0] != prints[1]
+
+
+def test_what_breaks_its_task_s_promise_is_not_exported(tmp_path: Path) -> None:
+    class Narrower(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[..., 1:]
+
+    network = TorchNetwork(Narrower(), Denoise(5), name="narrower")
+    with pytest.raises(accelir.InvalidInputError, match="promises"):
+        accelir.export_onnx(network, tmp_path / "narrower.onnx")
+    with pytest.raises(accelir.SaveError, match="nowhere"):
+        accelir.export_onnx("fsrcnn-x4-f16", tmp_path / "nowhere" / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_onnx_is_told(tmp_path: Path) -> None:
     (tmp_path / "words.onnx").write_text("no network")
     with pytest.raises(accelir.DecodeError, match=r"words\.onnx"):
@@ -289,6 +325,14 @@ def test_it_encodes_without_gradients_and_says_so(dynamic: Path) -> None:
     assert len(accelir.encode(image, network=network, budget=budget, estimate="uniform").data) <= 1500
     with pytest.raises(accelir.NotDifferentiableError):
         accelir.encode(image, network=network, budget=budget, estimate="measured")
+
+
+def test_without_gradients_nobody_is_sent_to_measure(tmp_path: Path) -> None:
+    foreign(tmp_path / "foreign.onnx", ["n", 3, "h", "w"])
+    network = accelir.network(tmp_path / "foreign.onnx", task="deblur")
+    with pytest.raises(accelir.ProfileNotFoundError) as raised:
+        accelir.encode(picture(48, 48), network=network, budget=accelir.Bytes(1500))
+    assert "measured" not in str(raised.value) and "profiler" in str(raised.value)
 
 
 def test_it_goes_to_other_processes(dynamic: Path) -> None:

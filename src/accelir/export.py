@@ -20,7 +20,7 @@ from torch import nn
 
 from accelir import registry
 from accelir.cost import parameters_of, whole_number
-from accelir.errors import ExportError, InvalidInputError, MissingDependencyError
+from accelir.errors import ExportError, InvalidInputError, MissingDependencyError, SaveError
 from accelir.files import write_atomically
 from accelir.network import IRNetwork, TorchNetwork, as_module
 
@@ -80,7 +80,7 @@ def export_onnx(
     Raises:
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
         ExportError: The network cannot be traced or not in that opset, or the file computes something else.
-        InvalidInputError: No such size.
+        InvalidInputError: No such size, or the network makes something else than its task promises.
         SaveError: The file cannot be written.
     """
     try:
@@ -100,8 +100,15 @@ def export_onnx(
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"The size is a height and a width, as (256, 256) is; got {size!r}.") from error
         size = whole_number("The height", height), whole_number("The width", width)
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise SaveError(f"There is no folder {folder}.")
     net = copy.deepcopy(net).to("cpu")
     module = as_module(net).float().eval()
+    # What it makes is what its task promises, before anything that takes long.
+    sample = torch.zeros(1, 3, *(size or SAMPLE))
+    with torch.no_grad():
+        net.check_output(sample, net.forward(sample))
     facts: dict[str, Any] = {
         "format": 1,
         "name": net.name,

@@ -55,9 +55,13 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
             if net.name in specs
             else f'    accelir.profiler("standard").fit(codec, network, photographs).save("{file}")'
         )
+        without = (
+            'Encode without one by estimate="measured", a few backward passes for each image; or make a profile:'
+            if net.differentiable
+            else "Make one:"
+        )
         raise ProfileNotFoundError(
-            f"No profile for codec {coder.name!r} and network {net.name!r}. Encode without one by "
-            f'estimate="measured", a few backward passes for each image; or make a profile:\n{how}\n'
+            f"No profile for codec {coder.name!r} and network {net.name!r}. {without}\n{how}\n"
             "and pass it as profile= (--profile on the command line), for several networks in a list of one for each "
             "(--profile repeated)."
         )

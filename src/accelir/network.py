@@ -359,11 +359,11 @@ def failing_as(name: str, batch: torch.Tensor) -> Iterator[None]:
         ) from error
 
 
-def _several(images: Iterable[Any]) -> list[Any]:
+def _several(images: object) -> list[Any]:
     """The images of a batch, where it is one."""
     if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] == 3:
         raise InvalidInputError(f"A batch holds several images; one of shape {images.shape} goes as [image].")
-    if not isinstance(images, Iterable):
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise InvalidInputError(
             f"A batch holds several images; got one {type(images).__name__}, which goes as [image]."
         )

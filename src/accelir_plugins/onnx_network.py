@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from accelir.cost import Cost, whole_number
-from accelir.errors import DecodeError, InvalidInputError
+from accelir.errors import DecodeError, InvalidInputError, MissingDependencyError
 from accelir.network import IRNetwork
 from accelir.registry import task as task_of
 from accelir.tasks import Task
@@ -181,7 +181,10 @@ class OnnxNetwork(IRNetwork):
     def fingerprint(self) -> str:
         if self._exported_from is not None:
             return self._exported_from
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+        digest = hashlib.sha256(self.path.read_bytes())
+        for beside in _weights_beside(self.path):
+            digest.update(beside.read_bytes())
+        return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_session": None}
@@ -196,6 +199,25 @@ def load(path: Path, name: str, task: Task | None = None) -> OnnxNetwork:
 
 def _unique(spans: Iterator[Span]) -> list[Span]:
     return list(dict.fromkeys(spans))
+
+
+def _weights_beside(path: Path) -> list[Path]:
+    """The files that hold weights of an ONNX file which does not hold them itself."""
+    try:
+        from onnx import load
+        from onnx.external_data_helper import uses_external_data
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Looking into an ONNX file needs onnx: {error}. Install it: pip install 'accelir[onnx]'"
+        ) from error
+    names = {
+        entry.value
+        for tensor in load(str(path), load_external_data=False).graph.initializer
+        if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return [path.parent / name for name in sorted(names)]
 
 
 def _count(path: Path, height: int, width: int) -> tuple[int, int]:

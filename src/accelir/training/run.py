@@ -172,7 +172,7 @@ def train_network(
     compress = RandomFiles.of(codecs, net.task, qualities=qualities, clean=clean)
 
     team = Team.of_this_process(device)
-    place = team.device(device)
+    place = team.device(str(device))
     net.to(place)
     tell = progress if progress is not None and team.first else _silent
     identity = {
