@@ -47,7 +47,7 @@ FOLDER_PICTURES = 12
 def main(
     data_folder: Annotated[Path, typer.Argument(help="Holds train/*.jpg.")],
     networks: Annotated[
-        list[str] | None, typer.Option("--network", help="By default edsr-x4-f16 and dncnn-s25-f16.")
+        list[str] | None, typer.Option("--network", help="By default edsr-x4-f16, dncnn-s25-f16 and nafnet-deblur-f16.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Of each timing; the median counts.")] = 3,
     most: Annotated[
@@ -56,7 +56,7 @@ def main(
     output: Annotated[Path, typer.Option()] = Path("benchmarks/results/speed.json"),
 ) -> None:
     check_mozjpeg()
-    names = networks or ["edsr-x4-f16", "dncnn-s25-f16"]
+    names = networks or ["edsr-x4-f16", "dncnn-s25-f16", "nafnet-deblur-f16"]
     image = photograph(data_folder, 2160, 3840)
     settings = {
         "networks": fingerprints(accelir.network(name) for name in names),
