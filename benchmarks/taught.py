@@ -65,6 +65,7 @@ def main(
         "sets": {"Kodak24": [path.name for path in paths]},
         "qualities": {name: qualities for name, (_, qualities) in jobs.items()},
         "networks": fingerprints(net for members, _ in jobs.values() for net in members),
+        "pairs": {name: [net.name for net in members] for name, (members, _) in jobs.items()},
         "passes": passes,
         "psnr": "RGB, 0..255, no border",
     }
@@ -121,7 +122,8 @@ def measure(picture: Measured, light: IRNetwork, heavy: IRNetwork, quality: int,
 def overview(records: list[dict[str, Any]], task: str, members: list[IRNetwork], quality: int) -> dict[str, Any]:
     """Means over the pictures, and gains with their spread, in dB."""
     rows = [row for record in records if record["task"] == task for row in record["qualities"]]
-    psnr = [row["psnr"] for row in rows if row["quality"] == quality]
+    rows = [row for row in rows if row["quality"] == quality]
+    psnr = [row["psnr"] for row in rows]
     light, heavy = members
     return {
         "task": task,

@@ -14,6 +14,7 @@ import accelir
 from accelir import guidance
 from accelir.guidance import restored_error
 from accelir.metrics import psnr_rgb
+from accelir.pipeline import guidance_asked
 
 SIZE = accelir.LikeQuality(75)
 
@@ -78,7 +79,7 @@ def test_every_second_pass_is_of_a_mirror_image() -> None:
     image, reference = (rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(2))
     network = Sideways(accelir.Denoise(5))
     straight = restored_error(network, image, reference)
-    seen = [guidance._seen(network, image, reference, step) for step in range(6)]
+    seen = [guidance._seen(network, image, reference, mirror) for mirror in guidance.MIRRORED]
     assert [error == straight[0] for error, _ in seen] == [True, False, True, True, True, False]
     right = np.concatenate([image[:, 1:], image[:, -1:]], axis=1).astype(float)
     assert seen[1][0] == pytest.approx(((right - reference) ** 2).sum(), rel=1e-6)
@@ -89,12 +90,27 @@ def test_every_second_pass_is_of_a_mirror_image() -> None:
     np.testing.assert_allclose(seen[1][1][:, 1:-1], expected, rtol=1e-4, atol=1e-2)
 
 
-def test_what_undoes_a_blur_is_not_asked_of_a_mirror_image() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    network = Sideways(accelir.Deblur())
-    assert {guidance._seen(network, image, image, step)[0] for step in range(6)} == {
-        restored_error(network, image, image)[0]
-    }
+@pytest.mark.parametrize(("task", "mirrored"), [(accelir.Denoise(5), True), (accelir.Deblur(), False)])
+def test_what_undoes_a_blur_is_not_asked_of_a_mirror_image(task, mirrored, monkeypatch, clean) -> None:
+    asked = []
+    seen = guidance._seen
+    monkeypatch.setattr(guidance, "_seen", lambda *args: asked.append(any(args[3])) or seen(*args))
+    image = clean[:32, :48]
+    accelir.encode(image, network=Sideways(task), budget=SIZE, estimate="uniform", reference=image[:, ::-1], passes=10)
+    assert asked == ([False, True, False, True] if mirrored else [False] * 4)
+
+
+def test_a_network_that_minds_mirrors_gains_by_what_it_makes_of_the_picture_itself(clean) -> None:
+    """It takes each pixel from the left: the file is to hold the picture moved, of which mirrors tell the contrary."""
+    image = clean[:64, :96]
+    net = Sideways(accelir.Denoise(5))
+    wanted = np.concatenate([image[:, :1], image[:, :-1]], axis=1)
+    asked = {"network": net, "budget": accelir.LikeQuality(50), "estimate": "uniform"}
+    guided = accelir.encode(image, **asked, reference=wanted, passes=20)
+    assert guided.guidance is not None
+    restored = np.array(accelir.restore(guided.data, network=net))
+    assert guided.guidance.after[0] == pytest.approx(psnr_rgb(restored, wanted), abs=1e-9)
+    assert guided.guidance.after[0] >= guided.guidance.before[0]
 
 
 def test_beyond_black_and_white_nothing_has_a_slope() -> None:
@@ -194,9 +210,35 @@ def test_a_teacher_that_cannot_teach_is_refused(clean, small) -> None:
 
 
 def test_a_teacher_teaches_beside_a_control_too(small) -> None:
-    asked = {"network": "edsr-x4-f8", "budget": SIZE, "estimate": "uniform"}
-    assert accelir.encode(small, **asked, teacher="edsr-x4-f16", passes=8).guidance is not None
+    nets = [accelir.network("edsr-x4-f8")]
+    assert [
+        guidance_asked(nets, "uniform", reference=not name, teacher=name, passes=None)[1]
+        for name in ("edsr-x4-f16", None)
+    ] == [40, 0]
+    asked = {"network": nets, "budget": SIZE, "estimate": "uniform"}
     assert accelir.encode(small, **asked, teacher="edsr-x4-f16", passes=0).guidance is None
+
+
+class Hidden(accelir.IRNetwork):
+    """A teacher without gradients, as a file of another runtime."""
+
+    name = family = "hidden"
+    width = 1
+    differentiable = False
+    task = accelir.SuperResolution(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(x.float(), scale_factor=4, mode="bilinear").to(x)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_teacher_of_several_needs_no_gradients_and_may_see_gray(gray, small) -> None:
+    image = np.ascontiguousarray(small[:, :, 1]) if gray else small
+    names = ["edsr-x4-f8", "edsr-x4-f16"]
+    taught = accelir.encode(image, network=names, budget=SIZE, teacher=Hidden(), passes=16)
+    assert taught.guidance is not None
+    assert (taught.guidance.teacher, taught.guidance.networks) == ("hidden", tuple(names))
+    assert min(taught.guidance.gains) > 0.1
 
 
 @pytest.mark.parametrize(("quality", "wanted"), [(75, (2, 2)), (97, (1, 1))])

@@ -25,7 +25,7 @@ from accelir.files import PICTURE_ENDINGS, pictures_in
 from accelir.guidance import require_guidable, require_passes
 from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
-from accelir.pipeline import check_request, encode, guides, networks_of
+from accelir.pipeline import check_request, encode, guidance_asked, networks_of
 from accelir.profiling.estimate import Estimate
 from accelir.profiling.profile import Profile
 from accelir.threads import LIMIT, processors
@@ -86,7 +86,7 @@ def encode_many(
         passes: For each file.
         metadata: Whether it is kept.
         workers: How many pictures are encoded at a time; None for one a processor. One works in this process, each
-            picture with all threads.
+            picture with all threads. Where a teacher teaches, each worker holds one, and takes the memory of its tiles.
         progress: Called as ``progress(done, total)`` after each picture.
 
     Returns:
@@ -108,10 +108,10 @@ def encode_many(
     check_request(estimate, budget, metadata)
     if isinstance(estimate, Estimate) or estimate == "oracle":
         raise InvalidInputError("An Estimate, and the oracle, belong to one picture; encode it by itself.")
-    _, count = guides(nets, estimate, reference=False, teacher=teacher, passes=passes)
-    if count:
+    _, followed_for = guidance_asked(nets, estimate, reference=False, teacher=teacher, passes=passes)
+    if followed_for:
         require_guidable(coder, np.zeros((8, 8, 3), np.uint8), nets)
-        require_passes(count, nets, measuring=False)
+        require_passes(followed_for, nets, measuring=False)
     profiles = [Profile.load(one) if isinstance(one, str | Path) else one for one in profile_of_each(profile, nets)]
     for net, own in zip(nets, profiles, strict=True):
         if own is not None:
@@ -175,8 +175,9 @@ def _all(pairs: Sequence[tuple[Path, Path]], workers: int, asked: dict[str, Any]
     """Each result and its place, as they come."""
     waiting, suspects = list(range(len(pairs))), list[int]()
     if workers == 1:
+        made = _made(asked)
         for index in waiting:
-            yield index, _one(*pairs[index], asked)
+            yield index, _one(*pairs[index], made)
         return
     try:
         request = pickle.dumps(asked)
@@ -244,8 +245,15 @@ def _start_worker(request: bytes, ready: Event) -> None:
     threadpool_limits(1)
     # The caller has been warned.
     warnings.simplefilter("ignore", ProfileWarning)
-    _request.update(pickle.loads(request))
+    _request.update(_made(pickle.loads(request)))
     ready.set()
+
+
+def _made(asked: dict[str, Any]) -> dict[str, Any]:
+    """The same with the networks that were named, made once for all pictures."""
+    teacher = asked["teacher"]
+    made = None if teacher is None else registry.network(teacher)
+    return asked | {"network": networks_of(asked["network"]), "teacher": made}
 
 
 def _asked_of_worker(source: Path, target: Path) -> BatchResult:

@@ -39,11 +39,11 @@ FAR_WORSE, OVERSHOT = 0.25, 0.5
 """Logarithm of its error over the start's from which a file is not gone on from: the way from the best one before is
 taken again, this part of it."""
 
-BEHIND = 10 ** (0.1 / 10)
+FORGIVEN = 10 ** (0.1 / 10)
 """By which factor of squared error a file of the first way may restore worse than the best, and be guided still."""
 
 MIRRORED = (False, False), (False, True), (False, False), (True, False), (False, False), (True, True)
-"""Pass by pass, whether a picture is turned upside down, and left to right, before it is restored."""
+"""Pass by pass, whether a picture is flipped top to bottom, and left to right, before it is restored."""
 
 LEAST_CURVATURE = 0.5
 """Sensitivities below this part of their mean are not trusted to divide by."""
@@ -195,23 +195,28 @@ def guide(
             break
         pixels = codec.decode(encoded.data)
         taken += len(networks)
-        errors, gradients = zip(*(_seen(network, pixels, reference, step) for network in networks), strict=True)
+        mirror = MIRRORED[0] if networks[0].task.shared else MIRRORED[step % len(MIRRORED)]
+        errors, gradients = zip(*(_seen(network, pixels, reference, mirror) for network in networks), strict=True)
         change = max(float(np.log(max(error, 1e-9) / before)) for error, before in zip(errors, usual, strict=True))
-        if step and change > FAR_WORSE:
+        # How good a file is, only the picture itself tells.
+        straight = not any(mirror)
+        if step and straight and change > FAR_WORSE:
             share *= OVERSHOT
             shift = origin + np.float32(share) * way
             continue
-        if step:
-            share = min(share * (SLOWER if change > last else FASTER), 1.0)
-        last = change
         slope, off = codec.project(np.mean(gradients, axis=0)), encoded.coefficient_error
         if slope is None or off is None:
             raise CodecError(f"Codec {codec.name!r} moves coefficients but does not say how far it came.")
-        if not step or change < least:
-            origin, way = shift, off - slope / curvature
+        there = off - slope / curvature
+        if straight:
+            if step:
+                share = min(share * (SLOWER if change > last else FASTER), 1.0)
+            last = change
+            if not step or change < least:
+                origin, way = shift, there
             if change < least:
                 best, least = encoded, change
-        shift = shift + np.float32(share) * (off - slope / curvature)
+        shift = shift + np.float32(share) * there
     if progress is not None:
         progress(steps, steps, what)
     if best is start:
@@ -222,12 +227,10 @@ def guide(
 
 
 def _seen(
-    network: IRNetwork, pixels: ImageArray, reference: ImageArray, step: int
+    network: IRNetwork, pixels: ImageArray, reference: ImageArray, mirror: tuple[bool, bool]
 ) -> tuple[float, npt.NDArray[np.float32]]:
     """`restored_error`, of the picture or of a mirror image of it."""
-    if network.task.shared:
-        return restored_error(network, pixels, reference)
-    down, across = (slice(None, None, -1 if turned else 1) for turned in MIRRORED[step % len(MIRRORED)])
+    down, across = (slice(None, None, -1 if turned else 1) for turned in mirror)
     views = (np.ascontiguousarray(each[down, across]) for each in (pixels, reference))
     error, slope = restored_error(network, *views)
     return error, np.ascontiguousarray(slope[down, across])
@@ -246,7 +249,7 @@ def falls_behind(
         reference: uint8, of the restored shape.
     """
     return any(
-        _squared_error(network, codec, file, reference) > BEHIND * _squared_error(network, codec, other, reference)
+        _squared_error(network, codec, file, reference) > FORGIVEN * _squared_error(network, codec, other, reference)
         for network in networks
     )
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from accelir.profiling.profiler import Progress
 
-__all__ = ["FramesWarning", "MetadataWarning", "check_request", "encode", "guides", "networks_of", "restore"]
+__all__ = ["FramesWarning", "MetadataWarning", "check_request", "encode", "guidance_asked", "networks_of", "restore"]
 
 
 def encode(
@@ -102,7 +102,7 @@ def encode(
     net = nets[0]
     coder = registry.codec(codec)
     check_request(estimate, budget, metadata)
-    master, passes = guides(nets, estimate, reference=reference is not None, teacher=teacher, passes=passes)
+    master, passes = guidance_asked(nets, estimate, reference=reference is not None, teacher=teacher, passes=passes)
     clean, kept = (None, Metadata()) if reference is None else read_image(reference)
     if image is None:
         if clean is None:
@@ -196,7 +196,7 @@ def check_request(estimate: str | Estimate, budget: Budget, metadata: str) -> No
         raise InvalidInputError(f"metadata is 'keep' or 'strip'; got {metadata!r}.")
 
 
-def guides(
+def guidance_asked(
     networks: Sequence[IRNetwork],
     estimate: str | Estimate,
     *,

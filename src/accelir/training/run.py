@@ -103,7 +103,7 @@ def train_network(
     licence: str = "not said",
     half: bool = False,
     force: bool = False,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Training:
@@ -171,7 +171,7 @@ def train_network(
         raise InvalidInputError(f"There is at least 1 pair and 1 worker; got {pairs} and {workers}.")
     compress = RandomFiles.of(codecs, net.task, qualities=qualities, clean=clean)
 
-    team = Team.of_this_process(device)
+    team = Team.of_this_process(str(device))
     place = team.device(str(device))
     net.to(place)
     tell = progress if progress is not None and team.first else _silent
