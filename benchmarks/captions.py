@@ -83,7 +83,7 @@ TAUGHT = """
 teacher, makes of the image. At equal bytes, on Kodak24, at the same qualities, what each has over the light network on
 its file without a teacher, in dB: with the teacher, and the least on any image; with itself as its teacher; the heavy
 network itself, on a file of its own; and the heavy network's picture in Pillow's largest JPEG of as many bytes, no
-network run. FLOPs are those of the light network, of the heavy one's.
+network run. FLOPs are those of the light network, as a share of the heavy one's.
 
 | task | restored by | taught by | FLOPs | gain | least | by itself | heavy | its picture | images | passes |
 |---|---|---|---|---|---|---|---|---|---|---|

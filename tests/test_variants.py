@@ -38,6 +38,7 @@ def test_a_sample_holds_whole_tiles_from_all_over_a_picture(shape):
 
 def test_of_a_large_picture_one_way_is_tried_on_all_of_it(monkeypatch):
     image = picture(1000, 900)
+    monkeypatch.setattr(variants, "LARGE", image.size)
     small = [accelir.encode(image, budget=accelir.LikeQuality(quality), **AUTO).data for quality in (50, 97)]
     written = []
     write = JpegPrepared.write

@@ -362,10 +362,16 @@ def _gained(guidance: Guidance, reference: Path | None) -> str:
 
 
 def _teacher(name: str, task: str | None) -> str | IRNetwork:
-    """As it was named; what is no installed network may need to be told what it undoes, as the other networks do."""
+    """As it was named, where that says what it undoes; else it undoes what the other networks do."""
     from accelir import registry
+    from accelir.errors import InvalidInputError
 
-    return name if task is None or name in registry.networks() else registry.network(name, task=task)
+    if task is None:
+        return name
+    try:
+        return registry.network(name)
+    except InvalidInputError:
+        return registry.network(name, task=task)
 
 
 def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:

@@ -237,7 +237,7 @@ class Codec(ABC):
         tunings: Options worth trying for a network: a profile begins with the best (the first is the default).
         search_space: Values of options, each worth trying with what the others are: from there on, a profile takes the
             best of each option in turn, but where the caller chose. Heeded beside a fine control; no value changes the
-            size of blocks.
+            size of blocks, but for that of variants.
         Options: The options model; keyword arguments of the codec are its fields.
     """
 
@@ -276,6 +276,7 @@ class Codec(ABC):
         """The ways of storing this image among which `accelir.encode` takes the best, by `weighted_error` of the last.
 
         By default there is one, the codec as it is. Of large images a mosaic of tiles tells which (`accelir.variants`).
+        The first is the one whose coefficients guidance moves: the one that stores least of what the eye misses.
         """
         return (self,)
 

@@ -9,7 +9,7 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,12 @@ def export_onnx(
     net = copy.deepcopy(net).to("cpu")
     module = as_module(net).float().eval()
     # What it makes is what its task promises, before anything that takes long.
-    sample = torch.zeros(1, 3, *(size or SAMPLE))
-    with torch.no_grad():
-        net.check_output(sample, net.forward(sample))
+    sample, made = torch.zeros(1, 3, *(size or SAMPLE)), None
+    with torch.no_grad(), suppress(Exception):
+        made = net.forward(sample)
+    # Sizes that it cannot take are told when it is traced.
+    if made is not None:
+        net.check_output(sample, made)
     facts: dict[str, Any] = {
         "format": 1,
         "name": net.name,

@@ -1,6 +1,6 @@
 """Guidance: the encoder works with the restored error itself, where the sender holds the clean original.
 
-Or with what is left to a better network's restoration, where she has a heavier network than the receiver.
+Or with what is left to a better network's restoration, where the sender has a heavier network than the receiver.
 """
 
 from __future__ import annotations

@@ -64,7 +64,11 @@ class Metadata:
             icc = b""
         exif = picture.info.get("exif") or b""
         xmp = picture.info.get("xmp") or b""
-        return cls(icc, exif.removeprefix(_EXIF_PREFIX), _alone(xmp.encode() if isinstance(xmp, str) else xmp))
+        return cls(
+            icc,
+            exif.removeprefix(_EXIF_PREFIX).removeprefix(_EXIF_PREFIX),
+            _alone(xmp.encode() if isinstance(xmp, str) else xmp),
+        )
 
     def __bool__(self) -> bool:
         return bool(self.icc or self.exif or self.xmp)
@@ -99,11 +103,12 @@ def upright(picture: Image) -> Image:
 
     Damaged EXIF is left out with a `MetadataWarning`; its orientation counts as far as it can be read.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, TiffImagePlugin
 
     try:
-        stored = (picture.info.get("exif") or b"").removeprefix(_EXIF_PREFIX)
-        if stored and stored[:4] not in (b"II*\0", b"MM\0*"):
+        # Some writers put the prefix there twice.
+        stored = (picture.info.get("exif") or b"").removeprefix(_EXIF_PREFIX).removeprefix(_EXIF_PREFIX)
+        if stored and not stored.startswith(tuple(TiffImagePlugin.PREFIXES)):
             raise ValueError("it does not begin as EXIF does")
         collected = b"" if stored else _collected(picture)
         turned = ImageOps.exif_transpose(picture)

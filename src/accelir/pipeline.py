@@ -158,6 +158,8 @@ def encode(
         ) from None  # fmt: skip
     if not passes:
         return best.encoded
+    if master is not None and progress is not None:
+        progress(0, 1, f"restoring by {master.name}")
     followed = clean if master is None else master.restore(array)
     if followed is None:
         return best.encoded

@@ -27,7 +27,8 @@ class Task(ABC):
         name: Unique name that carries the parameters, for example ``"denoise-s25"``.
         scale: Output side over input side.
         shared: Whether what the network undoes is unknown and the same all over a picture, as a camera shake is: then
-            no block tells it, and the whole picture does.
+            no block tells it, and the whole picture does. A mirror image would have another, so that guidance restores
+            none.
     """
 
     name: str

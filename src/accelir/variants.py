@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from accelir.codec import Codec, Encoded, Prepared, Sensitivity
 from accelir.errors import BudgetError
 from accelir.image import ImageArray
-from accelir.profiling.estimate import Estimate
+
+if TYPE_CHECKING:
+    from accelir.profiling.estimate import Estimate
 
 __all__ = ["Attempt", "best_attempt", "least_costly", "sample_of"]
 
@@ -18,7 +21,7 @@ LARGE = 500_000
 """Pixels beyond which a sample tells which way is kept."""
 
 TILE = 96
-"""Side of the sample's tiles in pixels: a multiple of the blocks that codecs have."""
+"""Side of the sample's tiles in pixels."""
 
 TILES = 5
 """Of them along each side."""
@@ -97,7 +100,7 @@ def sample_of(image: ImageArray) -> ImageArray:
 def _spread(size: int) -> slice | np.ndarray:
     if size <= TILE * TILES:
         return slice(None)
-    # Where blocks of the picture begin, whatever their size.
+    # Where units of JPEG begin, so that tiles hold whole ones.
     starts = ((np.arange(TILES) + 0.5) * size / TILES - TILE / 2) // 16 * 16
     return (starts.astype(int)[:, None] + np.arange(TILE)).ravel()
 

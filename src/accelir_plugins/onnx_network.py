@@ -181,9 +181,12 @@ class OnnxNetwork(IRNetwork):
     def fingerprint(self) -> str:
         if self._exported_from is not None:
             return self._exported_from
-        digest = hashlib.sha256(self.path.read_bytes())
-        for beside in _weights_beside(self.path):
-            digest.update(beside.read_bytes())
+        digest = hashlib.sha256()
+        try:
+            for path in (self.path, *_weights_beside(self.path)):
+                digest.update(path.read_bytes())
+        except OSError as error:
+            raise DecodeError(f"The weights of {self.path} cannot be read: {error}.") from error
         return digest.hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -210,13 +213,14 @@ def _weights_beside(path: Path) -> list[Path]:
         raise MissingDependencyError(
             f"Looking into an ONNX file needs onnx: {error}. Install it: pip install 'accelir[onnx]'"
         ) from error
-    names = {
-        entry.value
-        for tensor in load(str(path), load_external_data=False).graph.initializer
-        if uses_external_data(tensor)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
+    graphs, names = [load(str(path), load_external_data=False).graph], set()
+    while graphs:
+        graph = graphs.pop()
+        attributes = [attribute for node in graph.node for attribute in node.attribute]
+        graphs += [part for attribute in attributes for part in (attribute.g, *attribute.graphs) if part.node]
+        for tensor in (*graph.initializer, *(attribute.t for attribute in attributes)):
+            if uses_external_data(tensor):
+                names |= {entry.value for entry in tensor.external_data if entry.key == "location"}
     return [path.parent / name for name in sorted(names)]
 
 

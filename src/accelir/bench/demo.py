@@ -217,10 +217,7 @@ def _measure(
     networks = {"heavy": heavy, "light": light}
     encoded, estimate, pixels = {}, {}, {}
     for role, network in networks.items():
-        tuned, estimate[role] = _estimate(codec, network, image)
-        encoded[role] = pipeline.encode(
-            image, network=network, codec=tuned, budget=Bytes(len(usual)), estimate=estimate[role]
-        )
+        encoded[role], estimate[role] = _encoded(codec, network, image, Bytes(len(usual)))
         pixels[role] = as_image_array(encoded[role].data)
     arms = []
     for role, file in ARMS:
@@ -232,8 +229,8 @@ def _measure(
     return Photograph(name, reference, ordinary, encoded["light"], estimate["light"], tuple(arms))
 
 
-def _estimate(codec: Codec, network: IRNetwork, image: ImageArray) -> tuple[Codec, Estimate]:
-    """What ``encode`` would go by, kept to be drawn; measured where no profile is installed."""
+def _encoded(codec: Codec, network: IRNetwork, image: ImageArray, budget: Bytes) -> tuple[Encoded, Estimate]:
+    """A file, and what it goes by, to be drawn: measured where no profile is installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lookup.ProfileWarning)
@@ -242,9 +239,13 @@ def _estimate(codec: Codec, network: IRNetwork, image: ImageArray) -> tuple[Code
         from accelir.profiling.controls import control_estimate
 
         base = control_estimate("uniform", codec, network, image, None)
-        return codec, Estimate(base.groups, base.curves, measure_sensitivity(codec, network, image))
-    tuned = codec.tuned(profile.options(image))
-    return tuned, profile.predict(image, tuned)
+        estimate = Estimate(base.groups, base.curves, measure_sensitivity(codec, network, image))
+        return pipeline.encode(image, network=network, codec=codec, budget=budget, estimate=estimate), estimate
+    encoded = pipeline.encode(image, network=network, codec=codec, budget=budget, profile=profile)
+    ways = codec.tuned(profile.options(image)).variants(image)
+    # That of the way that was chosen.
+    tuned = next((way for way in ways if way.block(image) == encoded.block), ways[0])
+    return encoded, profile.predict(image, tuned)
 
 
 def _timed(network: IRNetwork, source: ImageArray) -> tuple[ImageArray, float]:

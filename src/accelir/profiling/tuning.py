@@ -138,6 +138,10 @@ class _Course:
     def __len__(self) -> int:
         return len(self._examples)
 
+    def opens(self, codec: Codec) -> bool:
+        """Whether a codec has several ways to store these pictures."""
+        return any(len(codec.variants(example.image)) > 1 for example in self._examples)
+
     def gain(self, number: int, codec: Codec) -> float:
         """Mean of the restored PSNR over the usual curve on one example, in dB, at the sizes that matter."""
         example, network = self._examples[number], self._network
@@ -209,8 +213,8 @@ def _better(variant: Codec, gains: Floats, course: _Course) -> Floats | None:
     """The gains of a variant where they are better than those that are known; given up where it falls behind."""
     own = np.zeros(len(course))
     for number in range(len(course)):
-        if number == ROUND and (own[:number] == gains[:number]).all():
-            # The same files: this value changes nothing.
+        if number == ROUND and (own[:number] == gains[:number]).all() and not course.opens(variant):
+            # The same files: this value changes nothing. But where it leaves a choice open, it may for other pictures.
             return None
         if number == ROUND and _middle(own[:number] - gains[:number]) < -BEHIND:
             return None
