@@ -83,7 +83,9 @@ def test_a_budget_takes_few_files_and_is_filled(large, quality, monkeypatch):
     write = JpegPrepared.write
 
     def counted(self, levels, trim=0.0):
-        written.append((np.array(levels).tobytes(), trim))
+        # Those of the small sample that tells whether chroma is halved take no time.
+        if self._image.shape == large.shape:
+            written.append((np.array(levels).tobytes(), trim))
         return write(self, levels, trim)
 
     monkeypatch.setattr(JpegPrepared, "write", counted)
