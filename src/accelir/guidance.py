@@ -183,6 +183,8 @@ def guide(
     curvature /= np.float32(1 if image.ndim == 3 else 3)
     shift = np.zeros_like(sensitivity)
     best, least, last = start, 0.0, np.inf
+    best_straight, least_straight = start, 0.0
+    mirrored = not networks[0].task.shared
     share = FIRST_SHARE
     what = "following the reference" if teacher is None else f"following {teacher}"
     origin, way = shift, shift
@@ -195,35 +197,40 @@ def guide(
             break
         pixels = codec.decode(encoded.data)
         taken += len(networks)
-        mirror = MIRRORED[0] if networks[0].task.shared else MIRRORED[step % len(MIRRORED)]
+        mirror = MIRRORED[step % len(MIRRORED)] if mirrored else MIRRORED[0]
         errors, gradients = zip(*(_seen(network, pixels, reference, mirror) for network in networks), strict=True)
         change = max(float(np.log(max(error, 1e-9) / before)) for error, before in zip(errors, usual, strict=True))
-        # How good a file is, only the picture itself tells.
         straight = not any(mirror)
-        if step and straight and change > FAR_WORSE:
-            share *= OVERSHOT
-            shift = origin + np.float32(share) * way
+        if step and change > FAR_WORSE:
+            if straight:
+                share *= OVERSHOT
+                shift = origin + np.float32(share) * way
+            else:
+                # Whether the network minds mirrors or the file is bad, the next pass is of the picture itself.
+                mirrored = False
             continue
+        if step:
+            share = min(share * (SLOWER if change > last else FASTER), 1.0)
+        last = change
         slope, off = codec.project(np.mean(gradients, axis=0)), encoded.coefficient_error
         if slope is None or off is None:
             raise CodecError(f"Codec {codec.name!r} moves coefficients but does not say how far it came.")
         there = off - slope / curvature
-        if straight:
-            if step:
-                share = min(share * (SLOWER if change > last else FASTER), 1.0)
-            last = change
-            if not step or change < least:
-                origin, way = shift, there
+        if not step or change < least:
+            origin, way = shift, there
             if change < least:
                 best, least = encoded, change
+        if straight and change < least_straight:
+            best_straight, least_straight = encoded, change
         shift = shift + np.float32(share) * there
     if progress is not None:
         progress(steps, steps, what)
-    if best is start:
-        return told(start, usual)
-    checked = [_squared_error(network, codec, best, reference) for network in networks]
-    better = all(now <= before for now, before in zip(checked, usual, strict=True))
-    return told(best, checked) if better else told(start, usual)
+    # What a mirror image made of a file is not what counts.
+    for found in dict.fromkeys((best, best_straight)):
+        checked = usual if found is start else [_squared_error(net, codec, found, reference) for net in networks]
+        if all(now <= before for now, before in zip(checked, usual, strict=True)):
+            return told(found, checked)
+    return told(start, usual)
 
 
 def _seen(
