@@ -101,6 +101,7 @@ TIME_BESIDE = """
 The first call of a process takes {first:.1f} s with nothing compiled, and {kept:.1f} s where an earlier process has
 left compiled code. Resident memory, torch and the photograph included, comes to {memory} for {megapixels} megapixels.
 In one thread a megapixel takes {each} s in pictures of {sizes} megapixels: in small ones more files are written before
-the budget is met, since their sizes are not foreseen. A folder goes {folder:.2f} times as fast on two processors as on
-one once the workers have started, which takes {start:.1f} s, and with that {whole:.2f} times for {pictures} pictures.
+the budget is met, since their sizes are not foreseen, and whole chroma, where it is chosen, takes longer. A folder goes
+{folder:.2f} times as fast on two processors as on one once the workers have started, which takes {start:.1f} s, and
+with that {whole:.2f} times for {pictures} pictures.
 """

@@ -41,7 +41,8 @@ class Guidance:
     Attributes:
         networks: Their names, in the caller's order.
         passes: Forward and backward passes that they took, all together; the two forward passes of each by which the
-            result is held against the file made without count as one.
+            result is held against the file made without count as one. Where that file was one of several ways to store
+            the picture, the two by which it is held against the first way do not count.
         before: Of each, the PSNR in dB of what it restores of the file made without guidance, against what was
             followed: all samples, 0..255.
         after: The same of this file.
