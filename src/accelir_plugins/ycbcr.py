@@ -15,9 +15,11 @@ __all__ = [
     "DCT",
     "FROM_RGB",
     "TO_RGB",
+    "add_rest",
     "block_dct",
     "doubled",
     "doubled_rows",
+    "fitted",
     "halved_rows_transpose",
     "halved_transpose",
 ]
@@ -75,6 +77,31 @@ def halved_transpose(plane: Plane) -> Plane:
     return result
 
 
+def fitted(half: Plane, wanted: Plane, step: np.float32) -> Plane:
+    """A plane of half the side after one step of gradient descent: doubled, it is nearer to a wanted one.
+
+    Args:
+        half: float32 (ceil(H / 2), ceil(W / 2)).
+        wanted: float32 (H, W).
+        step: What `halved_transpose` of the rest is multiplied by.
+    """
+    result = np.empty_like(half)
+    _fit(half, wanted, step, result)
+    return result
+
+
+def add_rest(wanted: Plane, half: Plane, share: np.float32, plane: Plane) -> None:
+    """Add a share of what a wanted plane has more than a doubled one.
+
+    Args:
+        wanted: float32 (H, W).
+        half: float32 (ceil(H / 2), ceil(W / 2)).
+        share: Of the rest.
+        plane: float32 (H, W), changed.
+    """
+    _add_rest(wanted, half, share, plane)
+
+
 def doubled_rows(plane: Plane, height: int) -> Plane:
     """Twice as many rows by the triangle filter, edges repeated, cropped to a height."""
     before = np.concatenate([plane[:1], plane[:-1]])
@@ -102,26 +129,31 @@ def halved_rows_transpose(plane: Plane) -> Plane:
 
 
 _NEAR, _FAR = np.float32(0.75), np.float32(0.25)
+# Rows of the whole plane that are kept: a row of the half plane takes four.
+_TURN = 4
 
 
 @compiled
 def _double(plane: Plane, result: Plane) -> None:
-    rows = len(plane)
-    height, width = result.shape
     # The row at hand and its two neighbours, each already twice as wide.
     wide = np.empty((3, 2 * plane.shape[1]), np.float32)
-    _widen(plane[0], wide[0])
-    for row in range(rows):
-        if row + 1 < rows:
-            _widen(plane[row + 1], wide[(row + 1) % 3])
-        here = wide[row % 3]
-        before = wide[(row + 2) % 3] if row else here
-        after = wide[(row + 1) % 3] if row + 1 < rows else here
-        for column in range(width):
-            result[2 * row, column] = _NEAR * here[column] + _FAR * before[column]
-        if 2 * row + 1 < height:
-            for column in range(width):
-                result[2 * row + 1, column] = _NEAR * here[column] + _FAR * after[column]
+    for row in range(len(result)):
+        near, far = _rows_around(plane, row, wide)
+        for column in range(result.shape[1]):
+            result[row, column] = _NEAR * near[column] + _FAR * far[column]
+
+
+@compiled
+def _rows_around(plane: Plane, row: int, wide: Plane) -> tuple[Plane, Plane]:
+    """Of two widened rows, the nearer to a row of the doubled plane and the farther; rows are asked for in order."""
+    own = row // 2
+    if row % 2 == 0:
+        if own == 0:
+            _widen(plane[0], wide[0])
+        if own + 1 < len(plane):
+            _widen(plane[own + 1], wide[(own + 1) % 3])
+    other = own + 1 if row % 2 else own - 1
+    return wide[own % 3], wide[min(max(other, 0), len(plane) - 1) % 3]
 
 
 @compiled
@@ -136,31 +168,78 @@ def _widen(row: Plane, wide: Plane) -> None:
 
 @compiled
 def _halve_transposed(plane: Plane, result: Plane) -> None:
-    height, width = plane.shape
-    rows, columns = result.shape
-    # One row of half the height, not yet of half the width; zeros beyond an odd edge.
+    low = np.zeros(2 * result.shape[1], np.float32)
+    nothing = np.zeros(plane.shape[1], np.float32)
+    for row in range(len(result)):
+        _halve_row(plane, row, len(plane), len(plane), nothing, low, result[row])
+
+
+@compiled
+def _halve_row(lines: Plane, row: int, height: int, turn: int, nothing: Plane, low: Plane, result: Plane) -> None:
+    """One row of half the side.
+
+    Args:
+        lines: Rows of the whole plane, each at its number modulo ``turn``: those around 2 * row are looked at.
+        row: Of the half plane.
+        height: Rows of the whole plane.
+        turn: How many rows ``lines`` has.
+        nothing: Zeros, as many as there are columns.
+        low: Room for one row of half the height, not yet of half the width; zeros beyond an odd edge.
+        result: The row.
+    """
+    rows, columns, width = (height + 1) // 2, len(result), lines.shape[1]
+    upper = lines[(2 * row) % turn]
+    lower = lines[(2 * row + 1) % turn] if 2 * row + 1 < height else nothing
+    below = lines[(2 * row + 2) % turn] if row + 1 < rows else (upper if row == 0 else nothing)
+    above = lines[(2 * row - 1) % turn] if row else (lower if rows == 1 else nothing)
+    for column in range(width):
+        low[column] = _NEAR * (upper[column] + lower[column]) + _FAR * below[column] + _FAR * above[column]
+    if row == 0 and rows > 1:
+        for column in range(width):
+            low[column] += _FAR * upper[column]
+    if row + 1 == rows and rows > 1:
+        for column in range(width):
+            low[column] += _FAR * lower[column]
+    for column in range(columns):
+        left, right = low[2 * column], low[2 * column + 1]
+        total = _NEAR * (left + right)
+        total += _FAR * (low[2 * column + 2] if column + 1 < columns else (left if column == 0 else np.float32(0)))
+        total += _FAR * (low[2 * column - 1] if column else (right if columns == 1 else np.float32(0)))
+        if column == 0 and columns > 1:
+            total += _FAR * left
+        if column + 1 == columns and columns > 1:
+            total += _FAR * right
+        result[column] = total
+
+
+@compiled
+def _fit(half: Plane, wanted: Plane, step: np.float32, result: Plane) -> None:
+    """A row follows as soon as the rest below it is known, so that all of it stays in the processor's cache."""
+    height, width = wanted.shape
+    rows, columns = half.shape
+    wide = np.empty((3, 2 * columns), np.float32)
+    rest = np.empty((_TURN, width), np.float32)
     low = np.zeros(2 * columns, np.float32)
     nothing = np.zeros(width, np.float32)
-    for row in range(rows):
-        upper = plane[2 * row]
-        lower = plane[2 * row + 1] if 2 * row + 1 < height else nothing
-        below = plane[2 * row + 2] if row + 1 < rows else (upper if row == 0 else nothing)
-        above = plane[2 * row - 1] if row else (lower if rows == 1 else nothing)
+    change = np.empty(columns, np.float32)
+    for row in range(height):
+        near, far = _rows_around(half, row, wide)
+        own = rest[row % _TURN]
         for column in range(width):
-            low[column] = _NEAR * (upper[column] + lower[column]) + _FAR * below[column] + _FAR * above[column]
-        if row == 0 and rows > 1:
-            for column in range(width):
-                low[column] += _FAR * upper[column]
-        if row + 1 == rows and rows > 1:
-            for column in range(width):
-                low[column] += _FAR * lower[column]
-        for column in range(columns):
-            left, right = low[2 * column], low[2 * column + 1]
-            total = _NEAR * (left + right)
-            total += _FAR * (low[2 * column + 2] if column + 1 < columns else (left if column == 0 else np.float32(0)))
-            total += _FAR * (low[2 * column - 1] if column else (right if columns == 1 else np.float32(0)))
-            if column == 0 and columns > 1:
-                total += _FAR * left
-            if column + 1 == columns and columns > 1:
-                total += _FAR * right
-            result[row, column] = total
+            own[column] = wanted[row, column] - (_NEAR * near[column] + _FAR * far[column])
+        # Rows of the half plane that are complete by now.
+        first = row // 2 - 1 if row % 2 == 0 and row else rows - 1
+        last = rows if row + 1 == height else row // 2
+        for done in range(first, last):
+            _halve_row(rest, done, height, _TURN, nothing, low, change)
+            for column in range(columns):
+                result[done, column] = half[done, column] + step * change[column]
+
+
+@compiled
+def _add_rest(wanted: Plane, half: Plane, share: np.float32, plane: Plane) -> None:
+    wide = np.empty((3, 2 * half.shape[1]), np.float32)
+    for row in range(len(wanted)):
+        near, far = _rows_around(half, row, wide)
+        for column in range(wanted.shape[1]):
+            plane[row, column] += share * (wanted[row, column] - (_NEAR * near[column] + _FAR * far[column]))

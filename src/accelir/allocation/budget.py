@@ -40,8 +40,11 @@ FORESEEN_AT_FIRST = 0.003
 FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
 
+CAUTION_AT_FIRST = 0.0035
+"""How much less, in logarithm, is aimed at by what is foreseen alone, which is off by about as much."""
+
 CAUTION = 0.0015
-"""How much less, in logarithm, is aimed at once a file has told how far off what is foreseen is: a third is dear."""
+"""The same once a file has told how far off what is foreseen is."""
 
 BEYOND_FINEST = 6
 """Levels beyond the finest up to which the fine control still makes blocks finer."""
@@ -52,8 +55,8 @@ SAFE = 0.02
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
 
-GOAL_ON_SECOND_SIGHT = 0.992
-"""The same from the second file on where sizes are foreseen: such files are large, and a third costs its time."""
+GOAL_FORESEEN = 0.99
+"""The same where sizes are foreseen: such pictures are large, and each more file costs its time."""
 
 
 class Budget(ABC):
@@ -336,7 +339,7 @@ def _trim_with_foresight(
         Of each file that was written, the logarithm of its size over the budget, by trim.
     """
     foreseen, written = {0.0: gap}, dict[float, float]()
-    correction = 0.0
+    correction = CAUTION_AT_FIRST
     for _ in range(WRITES - COARSE_WRITES):
         bracket, trim = Bracket(), 0.0
         # From the smallest and the largest towards the budget: the last of each side count.
@@ -352,7 +355,7 @@ def _trim_with_foresight(
         if nearest in written:
             break
         written[nearest] = files.keep(prepared.write(levels, nearest))
-        if files.enough or (len(written) > 1 and files.filled >= GOAL_ON_SECOND_SIGHT):
+        if files.filled >= GOAL_FORESEEN:
             break
         correction = written[nearest] - foreseen[nearest] + CAUTION
     return written

@@ -6,11 +6,14 @@ Decoding is, but for rounding and clipping, linear: inverse DCT, upsampling of t
 
 from __future__ import annotations
 
-from functools import cache
+import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelir.threads import ranges, together
+from accelir_plugins.compiled import compiled
 from accelir_plugins.jpeg.transform import Layout, Subsampling, layout
 from accelir_plugins.ycbcr import DCT, TO_RGB, block_dct, halved_rows_transpose
 
@@ -20,6 +23,8 @@ Plane = npt.NDArray[np.float32]
 
 # libjpeg repeats the samples of narrower chroma planes instead of filtering them.
 _NARROWEST_FILTERED = 3
+# Rows of units that one thread converts at a time.
+_BAND = 16
 
 
 def project(gradient: npt.NDArray[np.float32], subsampling: Subsampling) -> npt.NDArray[np.float32]:
@@ -49,7 +54,7 @@ def project(gradient: npt.NDArray[np.float32], subsampling: Subsampling) -> npt.
     return of_blocks(np.concatenate(parts, axis=2), form)
 
 
-@cache
+@functools.cache
 def coefficient_norms(components: int, subsampling: Subsampling) -> npt.NDArray[np.float64]:
     """The squared error in RGB (or gray) that a unit of squared error in each coefficient makes, away from edges.
 
@@ -85,24 +90,18 @@ def convert(sensitivity: npt.NDArray[np.float32], source: Layout, wanted: Layout
     Returns:
         float32 (rows, columns, K) of ``wanted``.
     """
-    units = of_units(sensitivity, source)
-    across, down = source.horizontal, source.vertical
-    count = 64 * across * down
-    luma = units[..., :count].reshape(*units.shape[:2], down, across, 64).transpose(0, 2, 1, 3, 4)
-    fine = luma.reshape(units.shape[0] * down, units.shape[1] * across, 64)
-    if wanted.components == 3:
-        chroma = np.repeat(np.repeat(units[..., count:] / (across * down), down, axis=0), across, axis=1)
-        fine = np.concatenate([fine, chroma], axis=2)
+    units = np.ascontiguousarray(of_units(sensitivity, source))
+    # Units of the file, and those that only fill up the last blocks.
+    result = np.zeros(
+        (wanted.stacked * wanted.block_rows, wanted.columns, 64 * len(wanted.component_of_part)), np.float32
+    )
+    shapes = [np.array([form.vertical, form.horizontal, form.components]) for form in (source, wanted)]
 
-    across, down = wanted.horizontal, wanted.vertical
-    rows, columns = wanted.stacked * wanted.block_rows, wanted.columns
-    fine = fine[: rows * down, : columns * across]
-    missing = (rows * down - fine.shape[0], columns * across - fine.shape[1])
-    # Where source has no blocks beyond the edge, the last ones are repeated.
-    fine = np.pad(fine, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    fine = fine.reshape(rows, down, columns, across, -1).transpose(0, 2, 1, 3, 4)
-    luma = fine[..., :64].reshape(rows, columns, -1)
-    return of_blocks(np.concatenate([luma, fine[..., 64:].sum(axis=(2, 3))], axis=2), wanted)
+    def band(rows: slice) -> None:
+        _convert(units, shapes[0], shapes[1], rows.start, result[rows])
+
+    together([functools.partial(band, rows) for rows in ranges(len(result), _BAND)])
+    return of_blocks(result, wanted)
 
 
 def of_units(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.float32]:
@@ -123,6 +122,37 @@ def of_blocks(values: npt.NDArray[np.float32], form: Layout) -> npt.NDArray[np.f
     """The inverse of `of_units`, for as many rows of units as fill the last blocks."""
     stacks = values.reshape(form.block_rows, form.stacked, form.columns, -1).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(stacks.reshape(form.block_rows, form.columns, -1))
+
+
+@compiled
+def _convert(units: Any, source: Any, wanted: Any, top: int, result: Any) -> None:
+    """Rows of units from row ``top`` on; where source has no blocks beyond the edge, the last ones are repeated.
+
+    Args:
+        units: float32 (rows, columns, K) of the source.
+        source: Its luma blocks of a unit down and across, and its components.
+        wanted: The same of the result.
+        top: The first row.
+        result: float32 (rows, columns, K), zeros.
+    """
+    height, width = units.shape[0] * source[0], units.shape[1] * source[1]
+    share = np.float32(source[0] * source[1])
+    luma, own_luma = 64 * source[0] * source[1], 64 * wanted[0] * wanted[1]
+    chroma = 128 if wanted[2] == 3 else 0
+    for row in range(result.shape[0]):
+        for column in range(result.shape[1]):
+            own = result[row, column]
+            for down in range(wanted[0]):
+                for across in range(wanted[1]):
+                    y = min((top + row) * wanted[0] + down, height - 1)
+                    x = min(column * wanted[1] + across, width - 1)
+                    unit = units[y // source[0], x // source[1]]
+                    block = 64 * ((y % source[0]) * source[1] + x % source[1])
+                    place = 64 * (down * wanted[1] + across)
+                    for k in range(64):
+                        own[place + k] = unit[block + k]
+                    for k in range(chroma):
+                        own[own_luma + k] += unit[luma + k] / share
 
 
 def _padded(plane: Plane, height: int, width: int) -> Plane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self, get_args
 
@@ -44,6 +44,8 @@ _LEAST_LAGRANGIAN = 1e-9
 # Trust by which a way to store chroma is chosen: from a quarter to three quarters it matters little, 0 and 1 are
 # a little worse (benchmarks/results/chroma_choice.json).
 _JUDGED_BY = np.float32(0.75)
+# Bytes of entropy-coded segments with a zero after each that is 0xFF, over those without.
+_STUFFED = 1.0025
 # Of which an error is weighed at once.
 _UNITS_AT_ONCE = 4096
 
@@ -236,28 +238,37 @@ class JpegPrepared(Prepared):
         self._zeroing = codec.options.zeroing
         self._compensation = codec.options.compensation
         self._guided = False
+        self._sample: Sample | None = None
         self.foresees = len(self.coefficients) >= ENOUGH
 
     @cached_property
-    def _sample(self) -> Sample:
+    def _typical(self) -> Sample:
+        """What statistics are learned from: not the sample of sizes, so that no file depends on what was foreseen."""
         return take_sample(self.coefficients, self.weights, self.form)
 
     def size(self, levels: int | LevelMap, trim: float = 0.0) -> float:
         """That of a baseline file, from a sample of the units of a large image; see `Prepared.size`."""
         if not self.foresees:
             return super().size(levels, trim)
-        sample = self._sample
         tables, lagrangians = self._plan(self._codec.level_map(self._image, levels), trim)
+        if self._sample is None:
+            # The files after this one will be of about its size.
+            self._sample = take_sample(self.coefficients, self.weights, self.form, (tables, lagrangians))
+        sample = self._sample
+        form = sample.form
         if lagrangians.any():
-            costs, own = self._costs(tables, lagrangians), lagrangians[sample.units]
-            zeroing = self._zeroing
-            quantised = quantise.optimise(sample.coefficients, sample.weights, own, tables, sample.form, costs, zeroing)
+            quantised = quantise.optimise(
+                sample.coefficients, sample.weights, lagrangians[sample.units], tables, form,
+                self._costs(tables, lagrangians), self._zeroing, self._luma_after(sample.coefficients, tables, form),
+            )  # fmt: skip
         else:
-            quantised = quantise.round_all(sample.coefficients, tables, sample.form)
-        counts = entropy.count_symbols(quantised, sample.form)
+            quantised = quantise.round_all(sample.coefficients, tables, form)
+        counts = entropy.count_symbols(quantised, form)
         dc, ac = (entropy.choose_codes(kind, self.form.components == 3) for kind in counts)
-        bits = entropy.coded_bits(counts, dc, ac)
-        return max(1.0, bits / sample.share / 8)
+        scan = entropy.Scan(tuple(range(form.components)), 0, 63, dc, ac, [b""], 0)
+        height, width = self._image.shape[:2]
+        rest = len(container.assemble(height, width, form, tables, [scan], progressive=False))
+        return rest + _STUFFED * entropy.coded_bits(counts, dc, ac) / sample.share / 8
 
     def write(self, levels: int | LevelMap, trim: float = 0.0) -> Encoded:
         """Quantise and code; see `Prepared.write`. A trim of 1 is one level finer for all blocks, any real number."""
@@ -305,7 +316,8 @@ class JpegPrepared(Prepared):
         other._rdo, other._rdo_falloff, other._zeroing = self._codec.options.guided_rdo, 0.0, 1.0
         other._compensation = 0.0
         # That of the coefficients before they were moved.
-        other.__dict__.pop("_sample", None)
+        other._sample = None
+        other.__dict__.pop("_typical", None)
         return other
 
     def _coefficient_error(
@@ -333,23 +345,26 @@ class JpegPrepared(Prepared):
         tables, lagrangians = self._plan(level_map, trim)
         if not lagrangians.any():
             return quantise.round_all(self.coefficients, tables, self.form), tables
-        costs, share = self._costs(tables, lagrangians), self._compensation
-
-        def luma_after(levels: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-            return compensated(self.coefficients, levels, tables, self.form, share)
-
         levels = quantise.optimise(
-            self.coefficients, self.weights, lagrangians, tables, self.form, costs, self._zeroing,
-            luma_after if share else None,
+            self.coefficients, self.weights, lagrangians, tables, self.form, self._costs(tables, lagrangians),
+            self._zeroing, self._luma_after(self.coefficients, tables, self.form),
         )  # fmt: skip
         return levels, tables
+
+    def _luma_after(
+        self, coefficients: npt.NDArray[np.int16], tables: npt.NDArray[np.int64], form: transform.Layout
+    ) -> Callable[[npt.NDArray[np.int16]], npt.NDArray[np.int16]] | None:
+        """What luma makes up for once chroma has its levels, if for anything."""
+        if not self._compensation:
+            return None
+        return lambda levels: compensated(coefficients, levels, tables, form, self._compensation)
 
     def _costs(self, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> Costs:
         """What bits are counted with: from the image itself, or from a sample of a large one."""
         zeroing = self._zeroing
         if not self.foresees:
             return quantise.learn_costs(self.coefficients, self.weights, lagrangians, tables, self.form, zeroing)
-        sample = self._sample
+        sample = self._typical
         own = lagrangians[sample.units]
         return quantise.learn_costs(sample.coefficients, sample.weights, own, tables, sample.form, zeroing)
 

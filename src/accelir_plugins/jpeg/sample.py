@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from accelir.threads import ranges, together
 from accelir_plugins.compiled import compiled
-from accelir_plugins.jpeg.tables import Weights
+from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout
 
 __all__ = ["ENOUGH", "Sample", "take_sample"]
@@ -20,6 +20,13 @@ __all__ = ["ENOUGH", "Sample", "take_sample"]
 _RUN = 16
 # So that 1920x1080 pixels, which are 8160 units, are enough.
 _RUNS = 255
+# Bits that an AC coefficient has to be worth.
+_TOLL = 6.0
+# About what it takes: to say where it stands, and its size, by the root of half steps.
+_PLACE = np.float32(2.5)
+_VALUE = np.float32(1.7)
+# The same of a DC difference, by the logarithm of its size in steps.
+_DIFFERENCE = np.float32(1.5)
 ENOUGH = 2 * _RUN * _RUNS
 """Units of an image from which on a sample saves work."""
 
@@ -43,39 +50,70 @@ class Sample:
     share: float
 
 
-def take_sample(coefficients: npt.NDArray[np.int16], weights: Weights, form: Layout) -> Sample:
-    """Runs of units of every kind, from the emptiest to the fullest, each as often as in the image.
+def take_sample(
+    coefficients: npt.NDArray[np.int16],
+    weights: Weights,
+    form: Layout,
+    file: tuple[Tables, npt.NDArray[np.float64]] | None = None,
+) -> Sample:
+    """Runs of units from all over an image; of every kind, each as often as in the image, where a file is known.
 
     Args:
-        coefficients: int16 (units, parts, 64), at least `ENOUGH` units.
-        weights: float32 (units or 1, parts, 64).
+        coefficients: int16 (units, parts, 64), zigzag, at least `ENOUGH` units.
+        weights: float32 (units or 1, parts, 64), zigzag.
         form: The layout.
+        file: Tables, int64 (2, 64), zigzag, and lambda, float64 (units,), of a file about as large as those whose
+            sizes the sample will tell: then its runs are from the emptiest to the fullest of that file.
     """
     runs = len(coefficients) // _RUN
-    fullness = np.zeros(runs)
-
-    def add_up(part: slice) -> None:
-        units = slice(part.start * _RUN, part.stop * _RUN)
-        _add_up(coefficients[units], weights[units] if len(weights) > 1 else weights, fullness[part])
-
-    together([functools.partial(add_up, part) for part in ranges(runs, _RUNS)])
-    # A systematic sample of the runs in order of fullness: as good as strata of one run each.
-    places = ((np.arange(_RUNS) + 0.5) * runs / _RUNS).astype(np.int64)
-    chosen = np.sort(np.argsort(fullness, kind="stable")[places])
+    # A systematic sample of the runs in their order: as good as strata of one run each.
+    chosen = ((np.arange(_RUNS) + 0.5) * runs / _RUNS).astype(np.int64)
+    if file is not None:
+        fullness = _fullness(coefficients, weights, form, *file)
+        chosen = np.sort(np.argsort(fullness, kind="stable")[chosen])
     units = (chosen[:, None] * _RUN + np.arange(_RUN)).ravel()
     own_weights = weights[units] if len(weights) > 1 else weights
     one_row = replace(form, rows=1, columns=len(units), real=form.real[units], interval_rows=1, run=_RUN)
     return Sample(units, coefficients[units], own_weights, one_row, len(units) / len(coefficients))
 
 
+def _fullness(
+    coefficients: npt.NDArray[np.int16],
+    weights: Weights,
+    form: Layout,
+    tables: Tables,
+    lagrangians: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """About the bits of each run of a file: float32 (runs,)."""
+    fullness = np.zeros(len(coefficients) // _RUN, dtype=np.float32)
+    half_steps = (4 * tables).astype(np.float32)
+
+    def add_up(runs: slice) -> None:
+        units = slice(runs.start * _RUN, runs.stop * _RUN)
+        own = weights[units] if len(weights) > 1 else weights
+        _add_up(coefficients[units], own, lagrangians[units], half_steps, form.component_of_part, fullness[runs])
+
+    together([functools.partial(add_up, runs) for runs in ranges(len(fullness), _RUNS)])
+    return fullness
+
+
 @compiled
-def _add_up(coefficients: Any, weights: Any, fullness: Any) -> None:
-    """Of each run, what its bits grow about with: the roots of the weighted AC magnitudes of its blocks."""
+def _add_up(coefficients: Any, weights: Any, lagrangians: Any, half_steps: Any, of_part: Any, fullness: Any) -> None:
+    """About the bits of each run: of DC differences, and of AC coefficients that are not worth dropping."""
+    before = np.zeros(3, dtype=np.float32)
     for unit in range(len(fullness) * _RUN):
         of_weight = unit if weights.shape[0] > 1 else 0
+        # Squares of coefficients are 64 times as large as in units of the DCT.
+        toll = np.float32(64 * _TOLL * lagrangians[unit])
+        total = np.float32(0)
         for part in range(coefficients.shape[1]):
-            total = np.float32(0)
+            half = half_steps[min(of_part[part], 1)]
+            level = np.float32(coefficients[unit, part, 0]) / half[0]
+            if unit % _RUN or part:
+                total += _DIFFERENCE * np.log2(1 + np.float32(0.5) * abs(level - before[of_part[part]]))
+            before[of_part[part]] = level
             for k in range(1, 64):
-                value = np.float32(coefficients[unit, part, k])
-                total += np.sqrt(weights[of_weight, part, k] * value * value)
-            fullness[unit // _RUN] += np.sqrt(total)
+                size = abs(np.float32(coefficients[unit, part, k]))
+                kept = (size >= half[k]) & (weights[of_weight, part, k] * size * size >= toll)
+                total += np.float32(kept) * (_PLACE + _VALUE * np.sqrt(size / half[k]))
+        fullness[unit // _RUN] += total

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from accelir.image import ImageArray
 from accelir.threads import ranges, together
 from accelir_plugins.compiled import compiled
-from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, doubled, halved_transpose
+from accelir_plugins.ycbcr import FROM_RGB, TO_RGB, add_rest, fitted
 
 __all__ = ["LUMA_FOR_CHROMA", "Chroma", "Planes", "Range", "emphasised", "to_planes"]
 
@@ -90,16 +90,15 @@ def to_planes(image: ImageArray, range_: Range, chroma: Chroma) -> Planes:
 
 def _planes(image: ImageArray, range_: Range, chroma: Chroma) -> list[Plane]:
     scale, offset, chroma_scale = _RANGES[range_]
-    height, width = image.shape[:2]
     luma, *colours = _components(image)
     halved = []
     for colour, share in zip(colours, LUMA_FOR_CHROMA, strict=True):
         half = _averaged(colour)
         if chroma == "sharp":
             for _ in range(_STEPS):
-                half += _STEP * halved_transpose(colour - doubled(half, height, width))
+                half = fitted(half, colour, _STEP)
             half = np.rint(half * np.float32(chroma_scale)) / np.float32(chroma_scale)
-            luma += share * (colour - doubled(half, height, width))
+            add_rest(colour, half, share, luma)
         halved.append(_samples(half, chroma_scale, 128.0))
     return [_samples(luma, scale, offset), *halved]
 
@@ -183,4 +182,12 @@ def _averaged(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _samples(plane: npt.NDArray[np.float32], scale: float, offset: float) -> Plane:
-    return np.clip(np.rint(plane * np.float32(scale) + np.float32(offset)), 0, 255).astype(np.uint8)
+    result = np.empty(plane.shape, np.uint8)
+    _round(plane.reshape(-1), np.float32(scale), np.float32(offset), result.reshape(-1))
+    return result
+
+
+@compiled
+def _round(plane: npt.NDArray[np.float32], scale: np.float32, offset: np.float32, result: Plane) -> None:
+    for at in range(len(plane)):
+        result[at] = np.uint8(min(max(np.rint(plane[at] * scale + offset), np.float32(0)), np.float32(255)))
