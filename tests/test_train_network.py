@@ -382,6 +382,16 @@ class TestCompression:
         again = pickle.loads(pickle.dumps(files))
         assert np.array_equal(again(image, SuperResolution(4), np.random.default_rng(0)), results[0])
 
+    def test_one_codec_is_as_good_as_a_list_of_one(self) -> None:
+        assert [codec.name for codec in RandomFiles.of("jpeg", Denoise(25)).codecs] == ["jpeg"]
+
+    @pytest.mark.parametrize(
+        "wrong", [{"qualities": 5}, {"qualities": ("a", 3)}, {"qualities": (1, 2, 3)}, {"clean": "x"}, {"clean": 2}]
+    )
+    def test_what_is_no_quality_or_share(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(accelir.InvalidInputError, match="got"):
+            RandomFiles.of(["jpeg"], Denoise(25), **wrong)
+
     def test_noisy_pictures_are_stored_at_lower_qualities(self) -> None:
         noisy, clear = (RandomFiles.of(["jpeg"], task).levels[0] for task in (Denoise(25), SuperResolution(4)))
         assert noisy[0] < clear[0] and noisy[1] < clear[1]

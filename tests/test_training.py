@@ -41,6 +41,25 @@ def pairs(folder: Path) -> Pairs:
     return make_pairs(pictures_in(folder), Denoise(25), count=24, side=48, seed=0, workers=1)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": "a"},
+        {"steps": 2.5},
+        {"batch": True},
+        {"patch": 4},
+        {"seed": -1},
+        {"learning_rate": None},
+        {"decay": "x"},
+        {"loss": "l3"},
+        {"optimiser": "sgd"},
+    ],
+)
+def test_what_is_no_recipe(wrong):
+    with pytest.raises(InvalidInputError, match="got"):
+        Recipe(**wrong)
+
+
 def test_pairs_have_the_sides_asked_for(folder: Path) -> None:
     pairs = make_pairs(pictures_in(folder), SuperResolution(2), count=5, side=32, seed=0, workers=1)
     assert pairs.inputs.shape == (5, 32, 32, 3) and pairs.references.shape == (5, 64, 64, 3)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelir import registry
+from accelir.checks import as_number
 from accelir.codec import Codec
 from accelir.errors import CodecError, InvalidInputError
 from accelir.image import block_grid
@@ -53,7 +54,7 @@ class RandomFiles:
     @classmethod
     def of(
         cls,
-        codecs: Sequence[str | Codec],
+        codecs: str | Codec | Sequence[str | Codec],
         task: Task,
         *,
         qualities: tuple[int, int] | None = None,
@@ -62,7 +63,7 @@ class RandomFiles:
         """For the inputs of a task.
 
         Args:
-            codecs: Names or instances; none at all leaves every input clean.
+            codecs: Names or instances, or one; none at all leaves every input clean.
             task: Decides the qualities where none are given.
             qualities: The lowest and the highest, 1 to 100.
             clean: Share of the inputs that stay as they are, 0 to 1.
@@ -71,12 +72,14 @@ class RandomFiles:
             UnknownNameError: No codec of that name.
             InvalidInputError: Qualities or a share out of range.
         """
-        low, high = qualities or usual_qualities(task)
-        if not 1 <= low <= high <= 100:
-            raise InvalidInputError(f"Qualities are 1 <= lowest <= highest <= 100; got {low} and {high}.")
-        if not 0 <= clean <= 1:
-            raise InvalidInputError(f"The clean share is from 0 to 1; got {clean}.")
-        made = cls(tuple(registry.codec(codec) for codec in codecs), (low, high), clean)
+        bounds: object = usual_qualities(task) if qualities is None else qualities
+        low, high = map(as_number, bounds) if isinstance(bounds, Sequence) and len(bounds) == 2 else (np.nan, np.nan)
+        if not (1 <= low <= high <= 100 and low.is_integer() and high.is_integer()):
+            raise InvalidInputError(f"Qualities are two whole numbers, 1 <= lowest <= highest <= 100; got {qualities}.")
+        if not 0 <= as_number(clean) <= 1:
+            raise InvalidInputError(f"The clean share is from 0 to 1; got {clean!r}.")
+        several = [codecs] if isinstance(codecs, str | Codec) else codecs
+        made = cls(tuple(registry.codec(codec) for codec in several), (int(low), int(high)), clean)
         # Once, and not in every worker that it is handed to.
         _ = made.levels
         return made

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from accelir.checks import as_number
 from accelir.errors import DecodeError, InvalidInputError
 from accelir.network import failing_as
 from accelir.tensors import channels_last, fast_dtype
@@ -80,9 +81,15 @@ class Recipe:
     optimiser: str = "muon"
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or self.patch < 8 or not 0 < self.learning_rate < math.inf:
-            raise InvalidInputError("Steps and batch are 1 or more, the patch 8 or more, the learning rate above 0.")
-        if not 0 < self.decay <= 1:
+        for name, least in (("steps", 1), ("batch", 1), ("patch", 8), ("seed", 0)):
+            value = as_number(getattr(self, name))
+            if not (value.is_integer() and value >= least):
+                raise InvalidInputError(
+                    f"Of a recipe, {name} is a whole number, {least} or more; got {getattr(self, name)!r}."
+                )
+        if not 0 < as_number(self.learning_rate) < math.inf:
+            raise InvalidInputError(f"The learning rate is a number above 0; got {self.learning_rate!r}.")
+        if not 0 < as_number(self.decay) <= 1:
             raise InvalidInputError(f"The decay is a share of the steps, above 0 and up to 1; got {self.decay}.")
         if self.loss not in ("l1", "mse", "multiscale"):
             raise InvalidInputError(f"The loss is l1, mse or multiscale; got {self.loss!r}.")

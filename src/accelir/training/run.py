@@ -95,7 +95,7 @@ def train_network(
     arguments: Mapping[str, Any] | None = None,
     start: str | Path | None = None,
     recipe: Recipe | Mapping[str, Any] | None = None,
-    codecs: Sequence[str | Codec] = ("jpeg",),
+    codecs: str | Codec | Sequence[str | Codec] = ("jpeg",),
     qualities: tuple[int, int] | None = None,
     clean: float = 0.25,
     pairs: int = 4000,
