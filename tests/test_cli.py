@@ -109,6 +109,15 @@ class TestEncode:
             assert opened.format == "JPEG"
 
     @needs_network
+    def test_the_ending_decides_the_codec_unless_it_is_named(self, picture, tmp_path):
+        asked = ("encode", picture, "-n", "dncnn-s25-f16", "--like-quality", 20)
+        assert run(*asked, "-o", tmp_path / "out.webp").exit_code == 0
+        assert accelir.codec_for((tmp_path / "out.webp").read_bytes()).name == "webp"
+        wrong = run(*asked, "-o", tmp_path / "other.webp", "-c", "jpeg")
+        assert wrong.exit_code == 2 and "does not end like a jpeg file" in re.sub(r"[\s│]+", " ", wrong.output)
+        wrong = run(*asked, "-o", tmp_path / "other.xyz")
+        assert wrong.exit_code == 2 and "does not end like a jpeg file" in re.sub(r"[\s│]+", " ", wrong.output)
+
     def test_options_reach_the_codec(self, picture):
         options = ["--option", "process=progressive", "--option", "subsampling=444"]
         result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 2500, "--estimate", "uniform", *options)
@@ -120,7 +129,7 @@ class TestEncode:
     def test_an_option_that_is_none_is_told(self, picture):
         assert run("encode", picture, "-n", "any", "--bytes", 1500, "--option", "progressive").exit_code == 2
         result = run("encode", picture, "-n", "any", "--bytes", 1500, "--option", "proces=progressive")
-        assert_one_line(result, 1, "proces", "process")
+        assert_one_line(result, 1, "proces: there is no such option", "process")
 
     @pytest.mark.parametrize("budget", [[], ["--bytes", "9", "--bpp", "1"], ["--bpp", "0"], ["--bytes", "0"]])
     def test_a_budget_is_said_once(self, picture, budget):

@@ -109,5 +109,5 @@ def test_the_finding_follows_the_numbers(ours, words):
     sentence = finding(Comparison("t", 1, 75, "big", "small", (Photograph("p", None, None, None, None, arms),)))
     assert words in sentence
     assert "90 % fewer FLOPs" in sentence
-    assert ("more" if ours >= 29.5 else "less") in sentence
+    assert f"Over small on the ordinary JPEG that is {ours - 29.5:+.2f} dB." in sentence
     assert sentence.startswith("At no more bytes")

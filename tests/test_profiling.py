@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -70,6 +71,13 @@ def test_a_profile_survives_its_file(tmp_path, profile, photographs) -> None:
     assert before.sensitivity.shape == after.sensitivity.shape == (*block_grid(image, 16), 384)
     # The predictor is stored in half precision.
     assert np.abs(np.log(after.sensitivity / before.sensitivity)).max() < 0.05
+
+
+def test_of_many_photographs_the_one_that_cannot_be_used_is_named(tmp_path, network) -> None:
+    path = tmp_path / "clear.png"
+    Image.fromarray(np.zeros((80, 80, 4), np.uint8)).save(path)
+    with pytest.raises(InvalidInputError, match=r"clear\.png: The picture has transparency"):
+        StandardProfiler(**SMALL).fit(accelir.codec("jpeg"), network, [path])
 
 
 def test_options_for_gray_are_told_where_they_differ(tmp_path, photographs, network) -> None:

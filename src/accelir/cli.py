@@ -89,7 +89,10 @@ def encode(
             metavar="IMAGE", help="What the network will get, or a folder; by default made from --reference."
         ),
     ] = None,
-    codec: CodecOption = "jpeg",
+    codec: Annotated[
+        str | None,
+        typer.Option("--codec", "-c", help="The file format; by default that of the ending of --output, or jpeg."),
+    ] = None,
     settings: CodecSettings = None,
     size: Annotated[int | None, typer.Option("--bytes", min=1, help="Budget: at most this many bytes.")] = None,
     bpp: Annotated[float | None, typer.Option("--bpp", help="Budget: at most this many bits per pixel.")] = None,
@@ -152,7 +155,7 @@ def encode(
             read_bytes(source)
         from accelir import pipeline
 
-        coder = _codec(codec, settings)
+        coder = _codec(codec or _codec_of_ending(output), settings)
         asked: dict[str, Any] = {
             "network": _networks(network, task),
             "codec": coder,
@@ -173,7 +176,8 @@ def encode(
         _protect(reference, target)
         if target.suffix.lower() not in coder.extensions:
             raise typer.BadParameter(
-                f"{target} does not end like a {codec} file ({', '.join(coder.extensions)}).", param_hint="--output"
+                f"{target} does not end like a {coder.name} file ({', '.join(coder.extensions)}).",
+                param_hint="--output",
             )
         with progress() if reference is not None or teacher is not None else nullcontext() as tell:
             encoded = pipeline.encode(image, **asked, reference=reference, progress=tell)
@@ -381,6 +385,13 @@ def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:
     from accelir import registry
 
     return [registry.network(name, task=task) for name in names]
+
+
+def _codec_of_ending(output: Path | None) -> str:
+    from accelir import registry
+
+    ending = "" if output is None else output.suffix.lower()
+    return next((name for name, spec in registry.codecs().items() if ending in spec.extensions), "jpeg")
 
 
 def _codec(name: str, settings: list[str] | None) -> Codec:

@@ -264,7 +264,9 @@ class Codec(ABC):
         except ValidationError as error:
             allowed = ", ".join(self.Options.model_fields) or "none"
             problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)
+                f"{'.'.join(map(str, item['loc']))}: "
+                + ("there is no such option" if item["type"] == "extra_forbidden" else item["msg"])
+                for item in error.errors(include_url=False)
             )
             raise InvalidInputError(f"Options of codec {self.name!r}: {problems}. Options: {allowed}.") from error
 

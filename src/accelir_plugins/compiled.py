@@ -40,7 +40,7 @@ class _Announcer(event.Listener):
         function = getattr((event.data or {}).get("dispatcher"), "py_func", None)
         if function in _ours and not self.said:
             self.said = True
-            logger.info("Compiling the encoder, once for each kind of picture and of options: it takes some seconds.")
+            logger.info("Compiling the encoder, once for each kind of picture and of options: up to a minute.")
 
     def on_end(self, event: Any) -> None:
         """Nothing more to say."""

@@ -186,8 +186,10 @@ def finding(comparison: Comparison) -> str:
         verdict = f"equals {comparison.heavy} on the ordinary JPEG ({over_heavy:+.2f} dB)"
     else:
         verdict = f"does not reach {comparison.heavy} on the ordinary JPEG ({over_heavy:+.2f} dB)"
-    gain = f"{abs(over_light):.2f} dB {'more' if over_light >= 0 else 'less'} than on the ordinary JPEG"
-    return f"{size}, {comparison.light} on the accelir file {verdict} with {fewer:.0f} % fewer FLOPs; that is {gain}."
+    return (
+        f"{size}, {comparison.light} on the accelir file {verdict} with {fewer:.0f} % fewer FLOPs. Over "
+        f"{comparison.light} on the ordinary JPEG that is {over_light:+.2f} dB."
+    )
 
 
 def _compare(
