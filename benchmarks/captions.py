@@ -74,7 +74,7 @@ Each row is one network that restores; the file was encoded for those named, and
 when the receiver is not known. The last column is what the original itself has in Pillow's largest JPEG of as many
 bytes, no network run, over the guided file restored.
 
-| task | encoded for width | restored by | gain | least gain | images | passes | the original itself |
+| task | encoded for | restored by | gain | least gain | images | passes | the original itself |
 |---|---|---|---|---|---|---|---|
 """
 

@@ -2,8 +2,8 @@
 
     python benchmarks/guided.py DATA_FOLDER [--task sr|denoise|deblur] [--set Kodak24 ...] [--images N]
 
-The budget is Pillow's size (optimize=True, 4:2:0) at each quality. A file is guided for one network, or for several of
-a family; every width of the family restores it, those that it was not encoded for as well, and one network of each
+The budget is Pillow's size (optimize=True, 4:2:0) at each quality. A file is guided for one network, or for several;
+every width of the family restores it, those that it was not encoded for as well, and one network of each
 other family of the task. The other arm is the file
 that the same call writes with passes=0: it starts from it, and takes at most the same bytes.
 
@@ -52,7 +52,7 @@ def main(
     set_names: Annotated[list[str] | None, typer.Option("--set", help="Bench sets; Kodak24 by default.")] = None,
     guides: Annotated[
         list[str] | None,
-        typer.Option("--for", help="Widths that a file is encoded for, as 16 or 8,16; 16 alone by default."),
+        typer.Option("--for", help="Who a file is encoded for: widths of the family, as 16 or 8,16, or names; 16 by default."),
     ] = None,
     qualities: Annotated[list[int] | None, typer.Option("--quality", help="The task's three by default.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,
@@ -115,12 +115,12 @@ def main(
 
 
 def chosen(members: list[IRNetwork], arm: str) -> list[IRNetwork]:
-    """The networks that a file is encoded for: of the first one's family."""
-    widths, own = [int(word) for word in arm.split(",")], [net for net in members if net.family == members[0].family]
-    found = [net for width in widths for net in own if net.width == width]
-    if len(found) != len(widths):
-        raise SystemExit(f"The family has widths {', '.join(str(net.width) for net in own)}; asked for {arm}.")
-    return found
+    """The networks that a file is encoded for: widths of the first one's family, or names."""
+    known = {net.name: net for net in members}
+    known |= {str(net.width): net for net in members if net.family == members[0].family}
+    if unknown := [word for word in arm.split(",") if word not in known]:
+        raise SystemExit(f"There are {', '.join(known)}; asked for {', '.join(unknown)}.")
+    return [known[word] for word in arm.split(",")]
 
 
 def measure(picture: Measured, members: list[IRNetwork], quality: int, arm: str, passes: int) -> dict[str, Any]:

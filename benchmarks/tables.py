@@ -274,10 +274,10 @@ def _guided_rows(found: dict[str, Any]) -> list[str]:
     rows = []
     family = next(row["network"] for row in found["summary"] if row["named"]).rpartition("-f")[0]
     for (arm, network), mine in _by(found, "for", "network"):
-        guides = [f"{family}-f{width}" for width in arm.split(",")]
+        guides = [f"{family}-f{word}" if word.isdigit() else word for word in arm.split(",")]
         cells = [
             TASKS[mine[0]["task"]],
-            arm.replace(",", " and "),
+            " and ".join(guides),
             _named(found, network, guides) + ("" if mine[0]["named"] else " (not named)"),
             " / ".join(f"{row['gain']['mean']:+.2f}" for row in mine),
             " / ".join(f"{row['gain']['min']:+.2f}" for row in mine),

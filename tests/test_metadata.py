@@ -114,6 +114,8 @@ def test_a_profile_of_another_colour_space_is_dropped(picture):
     cmyk = picture.convert("CMYK")
     cmyk.info["icc_profile"] = ICC[:16] + b"CMYK" + ICC[20:]
     assert not read_image(cmyk)[1]
+    cmyk.info["icc_profile"] = ICC
+    assert not read_image(cmyk)[1]
 
 
 def test_a_codec_without_a_place_for_it_says_so(picture, monkeypatch):

@@ -57,10 +57,10 @@ class Metadata:
         Args:
             picture: As `upright` returned it.
             colour: Whether its pixels are used as RGB rather than as gray: a profile of another colour space (CMYK, or
-                gray for colour) does not describe them and is dropped.
+                gray for colour) does not describe them and is dropped, and so is any that CMYK pixels had.
         """
         icc = picture.info.get("icc_profile") or b""
-        if icc[16:20] != (b"RGB " if colour else b"GRAY"):
+        if picture.mode == "CMYK" or icc[16:20] != (b"RGB " if colour else b"GRAY"):
             icc = b""
         exif = picture.info.get("exif") or b""
         xmp = picture.info.get("xmp") or b""
