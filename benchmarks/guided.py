@@ -52,7 +52,9 @@ def main(
     set_names: Annotated[list[str] | None, typer.Option("--set", help="Bench sets; Kodak24 by default.")] = None,
     guides: Annotated[
         list[str] | None,
-        typer.Option("--for", help="Who a file is encoded for: widths of the family, as 16 or 8,16, or names; 16 by default."),
+        typer.Option(
+            "--for", help="Who a file is encoded for: widths of the family, as 16 or 8,16, or names; 16 by default."
+        ),
     ] = None,
     qualities: Annotated[list[int] | None, typer.Option("--quality", help="The task's three by default.")] = None,
     images: Annotated[int | None, typer.Option(help="How many photographs of each set; all by default.")] = None,

@@ -114,6 +114,7 @@ class ForeseeingPrepared(StepPrepared):
     """Foresees a seventh too much, in steps, and how steep it is only about."""
 
     foresees = True
+    over = 8 / 7
 
     def __init__(self, codec, image):
         super().__init__(codec, image)
@@ -122,7 +123,7 @@ class ForeseeingPrepared(StepPrepared):
     def size(self, levels, trim=0.0):
         self.foreseen.append((np.array(levels).tobytes(), trim))
         payload = (self.codec.level_map(self.image, levels) + 1).sum() * np.exp(0.145 * round(trim, 2))
-        return float(10 + payload * 8 / 7)
+        return float(10 + payload * self.over)
 
 
 ESTIMATE = Estimate(
@@ -163,6 +164,19 @@ def test_with_foresight_few_files_are_written_and_none_is_too_large(budget: int)
     assert len(prepared.written) <= 4
     assert len(set(prepared.written)) == len(prepared.written)
     assert len(set(prepared.foreseen)) == len(prepared.foreseen)
+
+
+@pytest.mark.parametrize("over", [0.997, 1.0, 1.003])
+@settings(deadline=None, max_examples=20)
+@given(budget=st.integers(12_000, 45_000))
+def test_where_sizes_are_foreseen_well_one_file_does(over: float, budget: int) -> None:
+    codec = ForeseeingCodec()
+    estimate = Estimate(np.tile(ESTIMATE.groups, (8, 8)), ESTIMATE.curves)
+    prepared = codec.prepare(np.zeros((512, 512), np.uint8))
+    prepared.over = over
+    encoded = fit_budget(codec, prepared, estimate, LagrangianAllocator(), budget)
+    assert 0.99 * budget <= len(encoded.data) <= budget
+    assert len(prepared.written) == 1
 
 
 class JumpingPrepared(StepPrepared):

@@ -109,15 +109,35 @@ class TestEncode:
             assert opened.format == "JPEG"
 
     @needs_network
-    def test_the_ending_decides_the_codec_unless_it_is_named(self, picture, tmp_path):
-        asked = ("encode", picture, "-n", "dncnn-s25-f16", "--like-quality", 20)
-        assert run(*asked, "-o", tmp_path / "out.webp").exit_code == 0
-        assert accelir.codec_for((tmp_path / "out.webp").read_bytes()).name == "webp"
-        wrong = run(*asked, "-o", tmp_path / "other.webp", "-c", "jpeg")
-        assert wrong.exit_code == 2 and "does not end like a jpeg file" in re.sub(r"[\s│]+", " ", wrong.output)
-        wrong = run(*asked, "-o", tmp_path / "other.xyz")
-        assert wrong.exit_code == 2 and "does not end like a jpeg file" in re.sub(r"[\s│]+", " ", wrong.output)
+    @pytest.mark.parametrize(("name", "codec"), [("out.webp", "webp"), ("out.JPEG", "jpeg"), (None, "jpeg")])
+    def test_the_ending_decides_the_codec(self, picture, tmp_path, name, codec):
+        asked = ("encode", picture, "-n", NETWORKS[0], "--like-quality", 75, "--estimate", "uniform")
+        target = picture.with_name("small-accelir.jpg") if name is None else tmp_path / name
+        result = run(*asked, *([] if name is None else ["-o", target]))
+        assert result.exit_code == 0, result.output
+        assert accelir.codec_for(target.read_bytes()).name == codec
 
+    @needs_network
+    @pytest.mark.parametrize(
+        ("name", "codec", "words"),
+        [
+            ("out.webp", ["-c", "jpeg"], "does not end like a jpeg file (.jpg, .jpeg)"),
+            ("out.xyz", [], "ends like no codec's files (.jpg"),
+            ("out", [], "name the --codec"),
+        ],
+    )
+    def test_an_ending_that_does_not_fit_is_a_wrong_call(self, picture, tmp_path, name, codec, words):
+        result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 2500, "-o", tmp_path / name, *codec)
+        assert result.exit_code == 2
+        assert words.replace(" ", "") in re.sub(r"[\s│]+", "", result.output)
+
+    @needs_network
+    def test_a_folder_s_name_decides_nothing(self, picture, tmp_path):
+        asked = ("-n", NETWORKS[0], "--like-quality", 75, "--estimate", "uniform", "--workers", 1)
+        result = run("encode", picture.parent, "-o", tmp_path / "to.webp", *asked)
+        assert (tmp_path / "to.webp" / "small.jpg").exists(), result.output
+
+    @needs_network
     def test_options_reach_the_codec(self, picture):
         options = ["--option", "process=progressive", "--option", "subsampling=444"]
         result = run("encode", picture, "-n", NETWORKS[0], "--bytes", 2500, "--estimate", "uniform", *options)

@@ -41,6 +41,10 @@ def pairs(folder: Path) -> Pairs:
     return make_pairs(pictures_in(folder), Denoise(25), count=24, side=48, seed=0, workers=1)
 
 
+def test_whole_floats_are_whole():
+    assert repr(Recipe(steps=4.0)) == repr(Recipe(steps=4))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

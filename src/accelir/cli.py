@@ -155,7 +155,7 @@ def encode(
             read_bytes(source)
         from accelir import pipeline
 
-        coder = _codec(codec or _codec_of_ending(output), settings)
+        coder = _codec(codec or _codec_of_ending(None if source.is_dir() else output), settings)
         asked: dict[str, Any] = {
             "network": _networks(network, task),
             "codec": coder,
@@ -388,10 +388,21 @@ def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:
 
 
 def _codec_of_ending(output: Path | None) -> str:
+    """That of the first codec whose files end so; JPEG where there is nothing to go by."""
+    if output is None:
+        return "jpeg"
     from accelir import registry
 
-    ending = "" if output is None else output.suffix.lower()
-    return next((name for name, spec in registry.codecs().items() if ending in spec.extensions), "jpeg")
+    known: dict[str, str] = {}
+    for name, spec in registry.codecs().items():
+        for ending in spec.extensions:
+            known.setdefault(ending, name)
+    if output.suffix.lower() not in known:
+        raise typer.BadParameter(
+            f"{output} ends like no codec's files ({', '.join(known)}); name the --codec.",
+            param_hint="--output",
+        )
+    return known[output.suffix.lower()]
 
 
 def _codec(name: str, settings: list[str] | None) -> Codec:

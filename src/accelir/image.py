@@ -55,6 +55,20 @@ def as_image_array(source: ImageLike) -> ImageArray:
     return read_image(source)[0]
 
 
+def one_of_many(source: ImageLike) -> ImageArray:
+    """As `as_image_array` has it; an error says which picture is meant.
+
+    Raises:
+        InvalidInputError, DecodeError: As there.
+    """
+    try:
+        return as_image_array(source)
+    except (InvalidInputError, DecodeError) as error:
+        if not isinstance(source, str | Path) or str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+
+
 def read_image(source: ImageLike) -> tuple[ImageArray, Metadata]:
     """Any accepted image as an array, and what it says beside its pixels.
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from accelir.codec import Codec, Sensitivity
-from accelir.errors import DecodeError, InvalidInputError
-from accelir.image import ImageArray, ImageLike, as_image_array, block_grid, in_colour
+from accelir.errors import InvalidInputError
+from accelir.image import ImageArray, ImageLike, block_grid, in_colour, one_of_many
 from accelir.network import IRNetwork
 from accelir.profiling.curves import BlockSamples, block_errors, fit_curves, harmonise, measure_blocks
 from accelir.profiling.estimate import Curves
@@ -278,7 +278,7 @@ class StandardProfiler(Profiler):
         for number in range(crops):
             tell(number, crops, "measuring sensitivities")
             rng = np.random.default_rng([self.seed, number])
-            reference = self._crop(_read(images[order[number % len(images)]]), codec, network, rng)
+            reference = self._crop(one_of_many(images[order[number % len(images)]]), codec, network, rng)
             image = np.ascontiguousarray(self._makes_inputs(network).degrade(reference, rng))
             if not differentiated:
                 samples.append(_Sample(reference, image, None))
@@ -353,20 +353,6 @@ class StandardProfiler(Profiler):
             np.concatenate([part.error for part in parts]),
             np.concatenate([part.count for part in parts]),
         )
-
-
-def _read(image: ImageLike) -> ImageArray:
-    """The pixels; of many pictures an error says which is meant.
-
-    Raises:
-        InvalidInputError, DecodeError: It is no picture, or none that can be used.
-    """
-    try:
-        return as_image_array(image)
-    except (InvalidInputError, DecodeError) as error:
-        if not isinstance(image, str | Path) or str(image) in str(error):
-            raise
-        raise type(error)(f"{image}: {error}") from error
 
 
 def _chosen(codec: Codec) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from accelir.errors import InvalidInputError
-from accelir.image import as_image_array, in_colour
+from accelir.image import in_colour, one_of_many
 from accelir.tasks import Deblur, Denoise, Task
 from accelir.training.mixture import MIXTURE, NOISY_MIXTURE, Mixture
 
@@ -252,11 +252,7 @@ def in_two_sizes(path: Path) -> tuple[Array, Array]:
         DecodeError: Not a picture.
         InvalidInputError: One with transparency, or of more than 8 bits.
     """
-    try:
-        pixels = as_image_array(path)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error}") from error
-    whole = in_colour(pixels)
+    whole = in_colour(one_of_many(path))
     size = (whole.shape[1] * 2 // 3, whole.shape[0] * 2 // 3)
     return whole, np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS))
 

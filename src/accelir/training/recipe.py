@@ -87,10 +87,11 @@ class Recipe:
                 raise InvalidInputError(
                     f"Of a recipe, {name} is a whole number, {least} or more; got {getattr(self, name)!r}."
                 )
+            object.__setattr__(self, name, int(value))
         if not 0 < as_number(self.learning_rate) < math.inf:
             raise InvalidInputError(f"The learning rate is a number above 0; got {self.learning_rate!r}.")
         if not 0 < as_number(self.decay) <= 1:
-            raise InvalidInputError(f"The decay is a share of the steps, above 0 and up to 1; got {self.decay}.")
+            raise InvalidInputError(f"The decay is a share of the steps, above 0 and up to 1; got {self.decay!r}.")
         if self.loss not in ("l1", "mse", "multiscale"):
             raise InvalidInputError(f"The loss is l1, mse or multiscale; got {self.loss!r}.")
         if self.optimiser not in ("muon", "adam"):

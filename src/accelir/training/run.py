@@ -148,7 +148,7 @@ def train_network(
     target = Path(output)
     checkpoint = Checkpoint(target.with_name(f"{target.name}.checkpoint"))
     outputs = _outputs(target, force=force or checkpoint.replaces)
-    seed = recipe.seed if isinstance(recipe, Recipe) else int((recipe or {}).get("seed") or 0)
+    seed = recipe.seed if isinstance(recipe, Recipe) else Recipe(seed=(recipe or {}).get("seed") or 0).seed
     trained_on, scored_on = _pictures(Path(folder), held_out, seed)
     torch.manual_seed(seed)
     subject = Subject.of(network, task, arguments)

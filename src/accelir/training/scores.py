@@ -10,7 +10,7 @@ from PIL import Image
 
 from accelir.codec import Codec
 from accelir.errors import CodecError
-from accelir.image import ImageArray, as_image_array, in_colour
+from accelir.image import ImageArray, in_colour, one_of_many
 from accelir.metrics import EQUAL, psnr_rgb
 from accelir.network import IRNetwork
 from accelir.tasks import Denoise, Task
@@ -40,7 +40,7 @@ class HeldOut:
         self.references: list[ImageArray] = []
         self.inputs: dict[str, list[ImageArray]] = {"clean": []}
         for number, path in enumerate(pictures):
-            reference = task.crop(_middle(as_image_array(path)))
+            reference = task.crop(_middle(one_of_many(path)))
             image = task.degrade(reference, np.random.default_rng([seed, number]))
             self.references.append(reference)
             self.inputs["clean"].append(image)

@@ -46,6 +46,8 @@ _LEAST_LAGRANGIAN = 1e-9
 _JUDGED_BY = np.float32(0.75)
 # Bytes of entropy-coded segments with a zero after each that is 0xFF, over those without.
 _STUFFED = 1.0025
+# Logarithm of the sizes of two files that one sample serves.
+_ALIKE = 0.15
 # Of which an error is weighed at once.
 _UNITS_AT_ONCE = 4096
 
@@ -239,7 +241,8 @@ class JpegPrepared(Prepared):
         self._zeroing = codec.options.zeroing
         self._compensation = codec.options.compensation
         self._guided = False
-        self._sample: Sample | None = None
+        # That sizes are foreseen from, and the size of the file that it was taken for.
+        self._sample: tuple[Sample, float] | None = None
         self.foresees = len(self.coefficients) >= ENOUGH
 
     @cached_property
@@ -251,11 +254,19 @@ class JpegPrepared(Prepared):
         """That of a baseline file, from a sample of the units of a large image; see `Prepared.size`."""
         if not self.foresees:
             return super().size(levels, trim)
-        tables, lagrangians = self._plan(self._codec.level_map(self._image, levels), trim)
-        if self._sample is None:
-            # The files after this one will be of about its size.
-            self._sample = take_sample(self.coefficients, self.weights, self.form, (tables, lagrangians))
-        sample = self._sample
+        plan = self._plan(self._codec.level_map(self._image, levels), trim)
+        if self._sample is not None:
+            sample, size_then = self._sample
+            size = self._foreseen(sample, *plan)
+            if abs(np.log(size / size_then)) < _ALIKE:
+                return size
+        # Those that the loop asks for next will be of about this size.
+        sample = take_sample(self.coefficients, self.weights, self.form, plan)
+        size = self._foreseen(sample, *plan)
+        self._sample = sample, size
+        return size
+
+    def _foreseen(self, sample: Sample, tables: npt.NDArray[np.int64], lagrangians: npt.NDArray[np.float64]) -> float:
         form = sample.form
         if lagrangians.any():
             quantised = quantise.optimise(
@@ -266,7 +277,9 @@ class JpegPrepared(Prepared):
             quantised = quantise.round_all(sample.coefficients, tables, form)
         counts = entropy.count_symbols(quantised, form)
         dc, ac = (entropy.choose_codes(kind, self.form.components == 3) for kind in counts)
-        scan = entropy.Scan(tuple(range(form.components)), 0, 63, dc, ac, [b""], 0)
+        empty = [b""] * len(self.form.intervals)
+        interval = self.form.interval_rows * self.form.columns
+        scan = entropy.Scan(tuple(range(form.components)), 0, 63, dc, ac, empty, interval)
         height, width = self._image.shape[:2]
         rest = len(container.assemble(height, width, form, tables, [scan], progressive=False))
         return rest + _STUFFED * entropy.coded_bits(counts, dc, ac) / sample.share / 8
@@ -316,7 +329,7 @@ class JpegPrepared(Prepared):
         # What zeroing costs, and what chroma is off by, comes back in the shift.
         other._rdo, other._rdo_falloff, other._zeroing = self._codec.options.guided_rdo, 0.0, 1.0
         other._compensation = 0.0
-        # That of the coefficients before they were moved.
+        # Those of the coefficients before they were moved.
         other._sample = None
         other.__dict__.pop("_typical", None)
         return other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout
 from accelir_plugins.jpeg.trellis import LARGEST_AC, LONGEST, trellis_ac, trellis_dc
 
-__all__ = ["Costs", "learn_costs", "optimise", "round_all", "symbol_costs"]
+__all__ = ["TOLL", "Costs", "learn_costs", "optimise", "round_all", "symbol_costs"]
+
+TOLL = 6.0
+"""Bits that an AC coefficient costs about, by which it is told in a hurry whether it is worth keeping."""
 
 # Units that are enough to learn the statistics of the AC coefficients from.
 _ENOUGH_UNITS = 2000
@@ -80,7 +83,8 @@ def learn_costs(
     drafted = np.zeros_like(part)
     own = lagrangians[::stride].copy()
     trellis_ac(part, part_weights, own, tables, of_part, part_real, ac_costs, zeroing, 0, len(of_part), drafted)
-    return Costs(dc_costs, symbol_costs(count_symbols(drafted, form))[1])
+    thinned = replace(form, rows=1, columns=len(part), real=part_real, interval_rows=1, run=0)
+    return Costs(dc_costs, symbol_costs(count_symbols(drafted, thinned))[1])
 
 
 def optimise(
@@ -179,11 +183,11 @@ def _round(
     zeroing: float,
     result: Any,
 ) -> None:
-    """Round to the nearest, but AC coefficients to zero where keeping them gains less than about six bits cost."""
+    """Round to the nearest, but AC coefficients to zero where keeping them gains less than `TOLL` costs."""
     previous = np.int16(0)
     for unit in range(coefficients.shape[0]):
         of_weight = unit if weights.shape[0] > 1 else 0
-        toll = 6.0 * lagrangians[unit]
+        toll = TOLL * lagrangians[unit]
         for part in range(coefficients.shape[1]):
             table = tables[min(of_part[part], 1)]
             if not real[unit, part]:

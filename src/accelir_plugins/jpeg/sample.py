@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from accelir.threads import ranges, together
 from accelir_plugins.compiled import compiled
+from accelir_plugins.jpeg.quantise import TOLL
 from accelir_plugins.jpeg.tables import Tables, Weights
 from accelir_plugins.jpeg.transform import Layout
 
@@ -20,8 +21,8 @@ __all__ = ["ENOUGH", "Sample", "take_sample"]
 _RUN = 16
 # So that 1920x1080 pixels, which are 8160 units, are enough.
 _RUNS = 255
-# Bits that an AC coefficient has to be worth.
-_TOLL = 6.0
+# Its multiples are spread over 0 to 1 without a period.
+_GOLDEN = 0.6180339887
 # About what it takes: to say where it stands, and its size, by the root of half steps.
 _PLACE = np.float32(2.5)
 _VALUE = np.float32(1.7)
@@ -58,6 +59,8 @@ def take_sample(
 ) -> Sample:
     """Runs of units from all over an image; of every kind, each as often as in the image, where a file is known.
 
+    One run of each of as many strata: of those in raster order not always the middle, lest all be of the same columns.
+
     Args:
         coefficients: int16 (units, parts, 64), zigzag, at least `ENOUGH` units.
         weights: float32 (units or 1, parts, 64), zigzag.
@@ -66,11 +69,12 @@ def take_sample(
             sizes the sample will tell: then its runs are from the emptiest to the fullest of that file.
     """
     runs = len(coefficients) // _RUN
-    # A systematic sample of the runs in their order: as good as strata of one run each.
-    chosen = ((np.arange(_RUNS) + 0.5) * runs / _RUNS).astype(np.int64)
-    if file is not None:
+    strata = np.arange(_RUNS)
+    if file is None:
+        chosen = ((strata + strata * _GOLDEN % 1) * runs / _RUNS).astype(np.int64)
+    else:
         fullness = _fullness(coefficients, weights, form, *file)
-        chosen = np.sort(np.argsort(fullness, kind="stable")[chosen])
+        chosen = np.sort(np.argsort(fullness, kind="stable")[((strata + 0.5) * runs / _RUNS).astype(np.int64)])
     units = (chosen[:, None] * _RUN + np.arange(_RUN)).ravel()
     own_weights = weights[units] if len(weights) > 1 else weights
     one_row = replace(form, rows=1, columns=len(units), real=form.real[units], interval_rows=1, run=_RUN)
@@ -104,13 +108,12 @@ def _add_up(coefficients: Any, weights: Any, lagrangians: Any, half_steps: Any, 
     for unit in range(len(fullness) * _RUN):
         of_weight = unit if weights.shape[0] > 1 else 0
         # Squares of coefficients are 64 times as large as in units of the DCT.
-        toll = np.float32(64 * _TOLL * lagrangians[unit])
+        toll = np.float32(64 * TOLL * lagrangians[unit])
         total = np.float32(0)
         for part in range(coefficients.shape[1]):
             half = half_steps[min(of_part[part], 1)]
             level = np.float32(coefficients[unit, part, 0]) / half[0]
-            if unit % _RUN or part:
-                total += _DIFFERENCE * np.log2(1 + np.float32(0.5) * abs(level - before[of_part[part]]))
+            total += _DIFFERENCE * np.log2(1 + np.float32(0.5) * abs(level - before[of_part[part]]))
             before[of_part[part]] = level
             for k in range(1, 64):
                 size = abs(np.float32(coefficients[unit, part, k]))
