@@ -284,9 +284,25 @@ class TestRestore:
         assert restored.size == (64 * scale, 48 * scale)
 
     @pytest.mark.parametrize("folder", [".", "/", ""])
-    def test_a_folder_is_a_wrong_call(self, folder):
-        result = run("restore", folder, "-n", "any")
-        assert result.exit_code == 2 and "is a folder" in result.stderr
+    def test_what_is_made_of_a_folder_goes_to_a_folder(self, folder, picture):
+        assert run("restore", folder, "-n", "any").exit_code == 2
+        assert run("restore", folder, "-n", "any", "-o", picture).exit_code == 2
+
+    @needs_network
+    def test_a_folder_is_restored_whatever_one_picture_is_like(self, picture, tmp_path):
+        folder = tmp_path / "folder"
+        (folder / "inner").mkdir(parents=True)
+        shutil.copy(picture, folder / "a.png")
+        shutil.copy(picture, folder / "inner" / "b.png")
+        (folder / "broken.png").write_bytes(b"no picture")
+        result = run("restore", folder, "-n", NETWORKS[0], "-o", tmp_path / "out", "--ending", ".JPG")
+        assert result.exit_code == 1 and result.stdout.strip().endswith("2 of 3 pictures")
+        assert "broken.png" in result.stderr
+        assert run("restore", picture, "-n", NETWORKS[0], "-o", tmp_path / "alone.jpg").exit_code == 0
+        for name in ("a.jpg", "inner/b.jpg"):
+            assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone.jpg").read_bytes()
+        shutil.copy(picture, folder / "a.webp")
+        assert_one_line(run("restore", folder, "-n", NETWORKS[0], "-o", tmp_path / "out"), 1, "a.png and", "a.webp")
 
     def test_an_unknown_ending_is_a_wrong_call(self, picture, tmp_path):
         assert run("restore", picture, "-n", "any", "-o", tmp_path / "out.xyz").exit_code == 2

@@ -21,7 +21,7 @@ from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget
 from accelir.codec import Codec
 from accelir.errors import InvalidInputError
-from accelir.files import PICTURE_ENDINGS, pictures_in
+from accelir.files import sources_and_targets
 from accelir.guidance import require_guidable, require_passes
 from accelir.lookup import ProfileWarning, profile_for, profile_of_each
 from accelir.network import IRNetwork
@@ -120,7 +120,7 @@ def encode_many(
             profile_for(coder, net)
     if workers is not None and workers < 1:
         raise InvalidInputError(f"There is at least 1 worker; got {workers!r}.")
-    pairs = _pairs(sources, Path(folder), coder.extensions)
+    pairs = sources_and_targets(sources, Path(folder), coder.extensions[0])
     count = min(workers or processors(), len(pairs))
     asked = {
         "network": network,
@@ -139,36 +139,6 @@ def encode_many(
         if progress is not None:
             progress(done, len(pairs))
     return [result for result in results if result is not None]
-
-
-def _pairs(
-    sources: str | Path | Sequence[str | Path], folder: Path, endings: tuple[str, ...]
-) -> list[tuple[Path, Path]]:
-    """Each picture and the file that it is encoded into."""
-    if isinstance(sources, str | Path):
-        top = Path(sources)
-        if not top.is_dir():
-            raise InvalidInputError(f"{top} is not a folder.")
-        found = pictures_in(top)
-        if top.resolve() in folder.resolve().parents:
-            # Not what an earlier call has written.
-            found = [path for path in found if folder.resolve() not in path.resolve().parents]
-        names = [path.relative_to(top) for path in found]
-    else:
-        found = [Path(source) for source in sources]
-        names = [Path(path.name) for path in found]
-    if not found:
-        raise InvalidInputError(f"No picture to encode ({', '.join(sorted(PICTURE_ENDINGS))}).")
-    pairs = [(path, folder / name.with_suffix(endings[0])) for path, name in zip(found, names, strict=True)]
-    inputs = {path.resolve() for path in found}
-    taken: dict[Path, Path] = {}
-    for source, target in pairs:
-        if target.resolve() in inputs:
-            raise InvalidInputError(f"{target} is a picture to encode; name another folder.")
-        if target in taken:
-            raise InvalidInputError(f"{taken[target]} and {source} would both be written to {target}.")
-        taken[target] = source
-    return pairs
 
 
 def _all(pairs: Sequence[tuple[Path, Path]], workers: int, asked: dict[str, Any]) -> Iterator[tuple[int, BatchResult]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accelir.cli_inputs import NetworkOption, TaskOption, networks_named, protect, require_folder_for_output
+from accelir.cli_restore import restore
 from accelir.cli_train import train
 from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress, summaries
 
@@ -32,13 +33,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-NetworkOption = Annotated[
-    str,
-    typer.Option("--network", "-n", help="The network that restores the image: see `accelir plugins`, or a file."),
-]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="What the network undoes, where its file does not say it.")
-]
 CodecOption = Annotated[str, typer.Option("--codec", "-c", help="The file format; see `accelir plugins`.")]
 CodecSettings = Annotated[
     list[str] | None,
@@ -157,7 +151,7 @@ def encode(
 
         coder = _codec(codec or _codec_of_ending(None if source.is_dir() else output), settings)
         asked: dict[str, Any] = {
-            "network": _networks(network, task),
+            "network": networks_named(network, task),
             "codec": coder,
             "budget": budget,
             "profile": profile[0] if profile and len(profile) == 1 else profile or None,
@@ -172,8 +166,8 @@ def encode(
             _encode_folder(source, output, workers, asked)
             return
         target = output or source.with_name(f"{source.stem}-accelir{coder.extensions[0]}")
-        _protect(image, target)
-        _protect(reference, target)
+        protect(image, target)
+        protect(reference, target)
         if target.suffix.lower() not in coder.extensions:
             raise typer.BadParameter(
                 f"{target} does not end like a {coder.name} file ({', '.join(coder.extensions)}).",
@@ -192,40 +186,7 @@ def encode(
             typer.echo(_gained(encoded.guidance, reference))
 
 
-@app.command()
-def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture in any format that is read.")],
-    network: NetworkOption,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The picture to write, by default a PNG.")
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="A torch device, for example cuda.")] = None,
-    task: TaskOption = None,
-) -> None:
-    """Decode FILE and restore the picture."""
-    if not file.name or file.is_dir():
-        raise typer.BadParameter(f"{file} is a folder; name a picture.", param_hint="FILE")
-    target = output or file.with_name(f"{file.stem}-restored.png")
-    _protect(file, target)
-    kind = _picture_format(target)
-    with plain_errors():
-        import io
-
-        from accelir.errors import SaveError
-        from accelir.files import read_bytes, write_atomically
-
-        read_bytes(file)
-        from accelir import pipeline
-        from accelir.saving import as_saved
-
-        restored = pipeline.restore(file, network=_networks([network], task)[0], device=device)
-        stream = io.BytesIO()
-        try:
-            restored.save(stream, kind, **as_saved(kind, restored.info))
-        except (OSError, ValueError) as error:
-            raise SaveError(f"Cannot write {target} as {kind}: {error}.") from error
-        write_atomically(target, stream.getvalue())
-        typer.echo(f"{target}: {restored.width} x {restored.height} pixels")
+app.command()(restore)
 
 
 @app.command()
@@ -256,7 +217,7 @@ def profile(
         )
     weights = [Path(part) for part in (network, *network.split("@")) if Path(part).is_file()]
     for source in [*pictures, *weights, *([options_of] if options_of else [])]:
-        _protect(source, output)
+        protect(source, output)
     with plain_errors():
         from accelir import registry
 
@@ -315,7 +276,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise.")] = 0,
 ) -> None:
     """Show what encoding for the network brings: two tables and a picture."""
-    _protect(image, output)
+    protect(image, output)
     if output.suffix.lower() != ".png":
         raise typer.BadParameter(f"{output} does not end in .png.", param_hint="--output")
     with plain_errors():
@@ -339,10 +300,7 @@ def demo(
 def _encode_folder(folder: Path, output: Path | None, workers: int | None, asked: dict[str, Any]) -> None:
     from accelir.batch import encode_many
 
-    if output is None:
-        raise typer.BadParameter("Say which folder the files go to.", param_hint="--output")
-    if output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"{output} is a file; name a folder.", param_hint="--output")
+    output = require_folder_for_output(output)
     with progress() as tell:
         results = encode_many(
             folder, output, **asked, workers=workers, progress=lambda done, total: tell(done, total, "encoding")
@@ -376,15 +334,6 @@ def _teacher(name: str, task: str | None) -> str | IRNetwork:
         return registry.network(name)
     except InvalidInputError:
         return registry.network(name, task=task)
-
-
-def _networks(names: list[str], task: str | None) -> Sequence[str | IRNetwork]:
-    """As they were named, for workers to make them anew; made here where the task is to be said."""
-    if task is None:
-        return names
-    from accelir import registry
-
-    return [registry.network(name, task=task) for name in names]
 
 
 def _codec_of_ending(output: Path | None) -> str:
@@ -436,31 +385,6 @@ def _clear(checkpoint: Path) -> None:
         file.unlink()
     if checkpoint.is_dir() and not any(checkpoint.iterdir()):
         checkpoint.rmdir()
-
-
-def _protect(source: Path | None, target: Path) -> None:
-    same = source is not None and target.exists() and source.exists() and target.samefile(source)
-    if same or (source is not None and target.resolve() == source.resolve()):
-        raise typer.BadParameter(f"{target} is the input; name another file.", param_hint="--output")
-    if target.is_dir():
-        raise typer.BadParameter(f"{target} is a folder; name a file.", param_hint="--output")
-    if not target.parent.is_dir():
-        raise typer.BadParameter(f"There is no folder {target.parent}.", param_hint="--output")
-
-
-def _picture_format(target: Path) -> str:
-    from PIL import Image
-
-    from accelir.image import pillow_knows_heic
-
-    if target.suffix.lower() in (".heic", ".heif"):
-        pillow_knows_heic()
-    kind = Image.registered_extensions().get(target.suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise typer.BadParameter(
-            f"No picture format has the ending {target.suffix!r}; use .png.", param_hint="--output"
-        )
-    return kind
 
 
 if __name__ == "__main__":

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelir.errors import DecodeError, InvalidInputError, SaveError
 
-__all__ = ["MEDIA_TYPES", "PICTURE_ENDINGS", "pictures_in", "read_bytes", "require_ending", "write_atomically"]
+__all__ = [
+    "MEDIA_TYPES",
+    "PICTURE_ENDINGS",
+    "pictures_in",
+    "read_bytes",
+    "require_ending",
+    "sources_and_targets",
+    "write_atomically",
+]
 
 PICTURE_ENDINGS = {
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".jp2", ".avif", ".heic", ".heif"
@@ -36,6 +45,45 @@ def pictures_in(folder: str | Path) -> list[Path]:
     """The files of a folder, searched through, whose ending is that of a picture, by path."""
     found = Path(folder).rglob("*")
     return sorted(path for path in found if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+
+
+def sources_and_targets(
+    sources: str | Path | Sequence[str | Path], folder: Path, ending: str
+) -> list[tuple[Path, Path]]:
+    """Each picture and the file that is to be made of it.
+
+    Args:
+        sources: A folder, searched through, or the paths of pictures.
+        folder: Where the files go, under the names of the pictures. Folders inside a folder are kept.
+        ending: Of the files, with the dot.
+
+    Raises:
+        InvalidInputError: No picture, or two that would be written to one file, or a picture that would be.
+    """
+    if isinstance(sources, str | Path):
+        top = Path(sources)
+        if not top.is_dir():
+            raise InvalidInputError(f"{top} is not a folder.")
+        found = pictures_in(top)
+        if top.resolve() in folder.resolve().parents:
+            # Not what an earlier call has written.
+            found = [path for path in found if folder.resolve() not in path.resolve().parents]
+        names = [path.relative_to(top) for path in found]
+    else:
+        found = [Path(source) for source in sources]
+        names = [Path(path.name) for path in found]
+    if not found:
+        raise InvalidInputError(f"No picture is there ({', '.join(sorted(PICTURE_ENDINGS))}).")
+    pairs = [(path, folder / name.with_suffix(ending)) for path, name in zip(found, names, strict=True)]
+    inputs = {path.resolve() for path in found}
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target.resolve() in inputs:
+            raise InvalidInputError(f"{target} is one of the pictures; name another folder.")
+        if target in taken:
+            raise InvalidInputError(f"{taken[target]} and {source} would both be written to {target}.")
+        taken[target] = source
+    return pairs
 
 
 def read_bytes(source: str | Path | bytes) -> bytes:

@@ -1,0 +1,51 @@
+"""What several commands ask for, and what they make sure of before they work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from accelir.network import IRNetwork
+
+__all__ = ["NetworkOption", "TaskOption", "networks_named", "protect", "require_folder_for_output"]
+
+NetworkOption = Annotated[
+    str,
+    typer.Option("--network", "-n", help="The network that restores the image: see `accelir plugins`, or a file."),
+]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="What the network undoes, where its file does not say it.")
+]
+
+
+def networks_named(names: Sequence[str], task: str | None) -> Sequence[str | IRNetwork]:
+    """As they were named, for workers to make them anew; made here where the task is to be said."""
+    if task is None:
+        return names
+    from accelir import registry
+
+    return [registry.network(name, task=task) for name in names]
+
+
+def protect(source: Path | None, target: Path) -> None:
+    """Make sure that a file can be written, and that it is not the one that is read."""
+    same = source is not None and target.exists() and source.exists() and target.samefile(source)
+    if same or (source is not None and target.resolve() == source.resolve()):
+        raise typer.BadParameter(f"{target} is the input; name another file.", param_hint="--output")
+    if target.is_dir():
+        raise typer.BadParameter(f"{target} is a folder; name a file.", param_hint="--output")
+    if not target.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {target.parent}.", param_hint="--output")
+
+
+def require_folder_for_output(output: Path | None) -> Path:
+    """Make sure that what comes of a folder has one to go to."""
+    if output is None:
+        raise typer.BadParameter("Say which folder the files go to.", param_hint="--output")
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is a file; name a folder.", param_hint="--output")
+    return output
