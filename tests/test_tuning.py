@@ -13,6 +13,7 @@ from torch import nn
 
 import accelir
 from accelir.codec import CodecOptions
+from accelir.profiling import tuning
 from accelir.profiling.tuning import Example, best_start, best_tuning, middling_sizes
 from accelir_plugins.jpeg import JpegCodec
 from accelir_plugins.jpeg.codec import JpegOptions
@@ -177,6 +178,39 @@ def test_values_that_change_nothing_are_not_tried_on_every_picture(nothing, exam
     eight = [examples[number % 2] for number in range(8)]
     assert best_tuning(Idle(), nothing, eight, quietly, [SQUARED_ERROR]) == SQUARED_ERROR
     assert prepared.count(0.3) == prepared.count(0.5) == 3
+
+
+def test_a_value_is_given_up_for_what_is_beyond_doubt() -> None:
+    """Pictures that differ much do not tell so soon as those that agree."""
+
+    class Searched(JpegCodec):
+        search_space: ClassVar[Mapping[str, Any]] = {"rdo": (0.3, 0.2)}
+
+    gains = {
+        0.05: np.zeros(20),
+        # On the first pictures behind by chance, 0.05 dB ahead of the others.
+        0.2: np.array([-0.3, 0.15, -0.1, *np.tile([0.2, -0.1], 9)[:17]]),
+        # Behind a little, and always.
+        0.3: np.full(20, -0.03) + 0.001 * np.arange(20),
+    }
+    asked: list[tuple[float, int]] = []
+
+    class Course:
+        tell = staticmethod(quietly)
+
+        def __len__(self) -> int:
+            return 20
+
+        def opens(self, codec: JpegCodec) -> bool:
+            return False
+
+        def gain(self, number: int, codec: JpegCodec) -> float:
+            asked.append((codec.options.rdo, number))
+            return float(gains[codec.options.rdo][number])
+
+    found = tuning._climb(Searched(), {"rdo": 0.05}, gains[0.05], Course(), {tuning._key(Searched(rdo=0.05))})  # type: ignore[arg-type]
+    assert found == {"rdo": 0.2}
+    assert [number for rdo, number in asked if rdo == 0.3] == [0, 1, 2]
 
 
 def test_values_that_do_not_go_together_are_left_out(nothing, examples):

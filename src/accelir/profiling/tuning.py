@@ -216,10 +216,13 @@ def _better(variant: Codec, gains: Floats, course: _Course) -> Floats | None:
         if number == ROUND and (own[:number] == gains[:number]).all() and not course.opens(variant):
             # The same files: this value changes nothing. But where it leaves a choice open, it may for other pictures.
             return None
-        if number == ROUND and _middle(own[:number] - gains[:number]) < -BEHIND:
-            return None
-        if number and number % (2 * ROUND) == 0 and _middle(own[:number] - gains[:number]) < 0:
-            return None
+        if number and number % ROUND == 0:
+            ahead = own[:number] - gains[:number]
+            # Where pictures differ much, as with networks that find a blur in one file and not in another, few tell
+            # little.
+            doubt = float(ahead.std(ddof=1)) / number**0.5
+            if _middle(ahead) < -max(BEHIND if number == ROUND else 0.0, doubt):
+                return None
         own[number] = course.gain(number, variant)
     return own if _middle(own - gains) > WORTH else None
 
