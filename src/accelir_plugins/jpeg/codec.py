@@ -89,7 +89,6 @@ class JpegCodec(Codec):
         # That sharpen.
         {"rdo": 0.05, "shape": 0.5, "emphasis": 0.15, "zeroing": 0.85},
         {"rdo": 0.1, "shape": 0.5, "trust": 0.5, "compensation": 0.35},
-        {"rdo": 0.1, "shape": 1.0, "emphasis": 0.1, "chroma_emphasis": 0.3, "zeroing": 0.85},
         # That leave noise as it is.
         {"rdo": 0.8, "shape": 1.5, "trust": 0.0},
     )
