@@ -41,10 +41,10 @@ SIMILARITY = """
 GUIDED_PEERS = """
 **Against them with the clean original at the sender**, at equal bytes: mean restored PSNR of the guided file over each,
 in dB, on how many of the images it is better than the best of them, and what it has over our own file from the
-predicted profile: mean, and the least on any image.
+predicted profile: mean, and the least on any image; and the mean in SSIM, in hundredths.
 
-| task | network | images | passes | Pillow | mozjpeg | flat table | PSNR-HVS | jpegli | beats best | gain | least |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| task | network | images | passes | Pillow | mozjpeg | flat | PSNR-HVS | jpegli | beats best | gain | least | SSIM |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 CONTROLS = """

@@ -30,6 +30,7 @@ SHOWN = (
     ("edsr-x4-f16", "china.jpg", "Super-resolution x4"),
     ("dncnn-s25-f16", "flower.jpg", "Denoising, sigma 25"),
     ("mimounet-deblur-f16", "china.jpg", "Deblurring"),
+    ("nafnet-deblur-f16", "china.jpg", ""),
 )
 PANEL = (432, 288)
 CELL = 35
@@ -51,7 +52,8 @@ def main(
         assert measured is not None
         assert predicted is not None
         row, said[name] = _row(codec, image, title, name, measured, predicted)
-        panels += row
+        # Without a title only its figures are told.
+        panels += row if title else []
     stream = io.BytesIO()
     side_by_side(panels, columns=4, size=PANEL).save(stream, "JPEG", quality=88, subsampling=0, optimize=True)
     typer.echo(write_atomically(output, stream.getvalue()))
@@ -72,9 +74,11 @@ def _row(
     low, high = np.exp(np.percentile(logarithms[0], [5, 95]) - np.log(measured.mean(dtype=float)))
     likeness = np.corrcoef(*logarithms)[0, 1]
     spectrum = _spectrum(measured)
+    same_spectrum = np.corrcoef(np.log(spectrum).ravel(), np.log(_spectrum(predicted)).ravel())[0, 1]
     said = {
         "blocks_5_to_95_percent_of_mean": [round(float(low), 3), round(float(high), 3)],
         "correlation_of_logarithms": round(float(likeness), 3),
+        "correlation_of_frequencies": round(float(same_spectrum), 3),
         "luma_relative_to_dc": np.round(spectrum, 3).tolist(),
     }
     spread = f"5 to 95 %: {low:.2f} to {high:.2f} of the mean"

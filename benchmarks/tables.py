@@ -245,6 +245,7 @@ def _guided_peer_rows(task: str, found: dict[str, Any]) -> list[str]:
         ]
         gains = [_gains(found, "guided", "profile", row) for row in mine]
         cells += [" / ".join(f"{pick(each):+.2f}" for each in gains) for pick in (fmean, min)]
+        cells.append(" / ".join(f"{100 * (row['ssim']['guided'] - row['ssim']['profile']):+.1f}" for row in mine))
         rows.append(_row(cells))
     return rows
 
