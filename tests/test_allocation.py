@@ -175,7 +175,7 @@ def test_where_sizes_are_foreseen_well_one_file_does(over: float, budget: int) -
     prepared = codec.prepare(np.zeros((512, 512), np.uint8))
     prepared.over = over
     encoded = fit_budget(codec, prepared, estimate, LagrangianAllocator(), budget)
-    assert 0.99 * budget <= len(encoded.data) <= budget
+    assert 0.985 * budget <= len(encoded.data) <= budget
     assert len(prepared.written) == 1
 
 

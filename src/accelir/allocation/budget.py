@@ -40,7 +40,7 @@ FORESEEN_AT_FIRST = 0.003
 FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
 
-CAUTION_AT_FIRST = 0.0035
+CAUTION_AT_FIRST = 0.006
 """How much less, in logarithm, is aimed at by what is foreseen alone, which is off by about as much."""
 
 CAUTION = 0.0015
@@ -55,7 +55,7 @@ SAFE = 0.02
 GOAL = 0.996
 """Part of the budget at which the loop is content, where the codec's fine control reaches it within its patience."""
 
-GOAL_FORESEEN = 0.99
+GOAL_FORESEEN = 0.985
 """The same where sizes are foreseen: such pictures are large, and each more file costs its time."""
 
 

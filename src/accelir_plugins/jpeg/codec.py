@@ -47,7 +47,7 @@ _JUDGED_BY = np.float32(0.75)
 # Bytes of entropy-coded segments with a zero after each that is 0xFF, over those without.
 _STUFFED = 1.0025
 # Logarithm of the sizes of two files that one sample serves.
-_ALIKE = 0.15
+_ALIKE = 0.3
 # Of which an error is weighed at once.
 _UNITS_AT_ONCE = 4096
 
@@ -159,13 +159,11 @@ class JpegCodec(Codec):
         form = transform.layout(image.shape, self.subsampling, self.options.restart_interval)
         norms = adjoint.coefficient_norms(form.components, self.subsampling)[None].astype(np.float32)
         trust = np.float32(self.options.trust)
-        if sensitivity is None:
-            weights = norms
-        elif trust == 1:
-            weights = _checked(sensitivity, form)
-        else:
-            weights = quantisation_tables.trusted(_checked(sensitivity, form), norms, trust)
-        ordered, means = quantisation_tables.normalise(weights, form)
+        made = sensitivity is not None and trust != 1
+        weights = norms if sensitivity is None else _checked(sensitivity, form)
+        if made:
+            weights = quantisation_tables.trusted(weights, norms, trust)
+        ordered, means = quantisation_tables.normalise(weights, form, in_place=made)
         return JpegPrepared(self, image, form, ordered, means)
 
     def decode(self, data: bytes) -> ImageArray:

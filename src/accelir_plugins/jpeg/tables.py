@@ -78,12 +78,13 @@ def shaped_tables(step: float, mean_weights: npt.NDArray[np.float64], shape: flo
     return tables
 
 
-def normalise(weights: Weights, form: Layout) -> tuple[Weights, npt.NDArray[np.float64]]:
+def normalise(weights: Weights, form: Layout, *, in_place: bool = False) -> tuple[Weights, npt.NDArray[np.float64]]:
     """Weights that are 1 on average over the blocks inside the image.
 
     Args:
         weights: float32 (units or 1, parts, 64), row-major, at least 0; all zero counts as all equal.
         form: The layout.
+        in_place: Whether the array may be changed; large ones take long to be given by the system.
 
     Returns:
         float32 of the same shape, zigzag, and float64 (2 or 1, 64): its means over all luma and all chroma blocks.
@@ -102,7 +103,7 @@ def normalise(weights: Weights, form: Layout) -> tuple[Weights, npt.NDArray[np.f
     mean = float(sums.sum() / (64 * counts.sum()))
     if mean <= 0:
         return normalise(np.ones_like(weights), form)
-    ordered = np.empty_like(weights)
+    ordered = weights if in_place else np.empty_like(weights)
     together(
         [
             functools.partial(_reorder, weights[units], 1 / mean, ZIGZAG, ordered[units])
@@ -154,7 +155,11 @@ def _add_up(weights: Any, of_part: Any, real: Any, sums: Any) -> None:
 
 @compiled
 def _reorder(weights: Any, scale: float, zigzag: Any, result: Any) -> None:
+    block = np.empty(64, np.float32)
     for unit in range(weights.shape[0]):
         for part in range(weights.shape[1]):
+            # One array may be the other.
             for k in range(64):
-                result[unit, part, k] = weights[unit, part, zigzag[k]] * scale
+                block[k] = weights[unit, part, k]
+            for k in range(64):
+                result[unit, part, k] = block[zigzag[k]] * scale

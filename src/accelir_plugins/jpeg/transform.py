@@ -177,7 +177,7 @@ def emphasised(coefficients: npt.NDArray[np.int16], form: Layout, luma: float, c
     """Coefficients made larger in proportion to their frequency, u + v of 0 to 14: high-frequency emphasis.
 
     Args:
-        coefficients: int16 (units, parts, 64), zigzag; not changed.
+        coefficients: int16 (units, parts, 64), zigzag; changed, and returned.
         form: The layout.
         luma: By which share the highest frequency grows.
         chroma: The same of Cb and Cr.
@@ -186,18 +186,17 @@ def emphasised(coefficients: npt.NDArray[np.int16], form: Layout, luma: float, c
         return coefficients
     frequency = (ZIGZAG // 8 + ZIGZAG % 8) / 14
     shares = np.where(form.component_of_part == 0, luma, chroma)
-    result = np.empty_like(coefficients)
-    _scale(coefficients, (1 + shares[:, None] * frequency).astype(np.float32), result)
-    return result
+    _scale(coefficients, (1 + shares[:, None] * frequency).astype(np.float32))
+    return coefficients
 
 
 @compiled
-def _scale(coefficients: Any, gains: Any, result: Any) -> None:
+def _scale(coefficients: Any, gains: Any) -> None:
     for unit in range(coefficients.shape[0]):
         for part in range(coefficients.shape[1]):
             for k in range(64):
                 value = np.rint(coefficients[unit, part, k] * gains[part, k])
-                result[unit, part, k] = min(max(value, SMALLEST_COEFFICIENT), LARGEST_COEFFICIENT)
+                coefficients[unit, part, k] = min(max(value, SMALLEST_COEFFICIENT), LARGEST_COEFFICIENT)
 
 
 def _band(image: ImageArray, form: Layout, rows: slice, result: npt.NDArray[np.int16]) -> None:
