@@ -7,7 +7,7 @@ from scipy.fft import dctn
 from accelir.pictures import picture
 from accelir_plugins.planar.needs import FARTHEST, Needs, project
 from accelir_plugins.planar.planes import emphasised, to_planes
-from accelir_plugins.ycbcr import TO_RGB, block_dct, doubled, doubled_rows, halved_transpose
+from accelir_plugins.ycbcr import TO_RGB, add_rest, block_dct, doubled, doubled_rows, fitted, halved_transpose
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -64,6 +64,19 @@ def test_emphasis_is_a_sum_of_differences(shape, share):
 def test_halving_is_the_transpose_of_doubling(shape):
     half, full = noise(-(-shape[0] // 2), -(-shape[1] // 2)), noise(*shape)
     assert np.isclose((doubled(half, *shape) * full).sum(), (half * halved_transpose(full)).sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 3), (5, 2), (7, 9), (40, 33)])
+def test_what_is_done_row_by_row_is_what_its_parts_do(shape):
+    generator = np.random.default_rng(0)
+    wanted = generator.standard_normal(shape).astype(np.float32)
+    half = generator.standard_normal((-(-shape[0] // 2), -(-shape[1] // 2))).astype(np.float32)
+    rest = wanted - doubled(half, *shape)
+    step = np.float32(0.4)
+    assert np.array_equal(fitted(half, wanted, step), half + step * halved_transpose(rest))
+    plane = np.ones(shape, np.float32)
+    add_rest(wanted, half, step, plane)
+    assert np.array_equal(plane, 1 + step * rest)
 
 
 @pytest.mark.parametrize("range_", ["full", "limited"])

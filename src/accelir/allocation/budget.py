@@ -41,7 +41,7 @@ FORESEEN = 0.001
 """The same where a file has told how far off what is foreseen is."""
 
 CAUTION_AT_FIRST = 0.006
-"""How much less, in logarithm, is aimed at by what is foreseen alone, which is off by about as much."""
+"""How much less, in logarithm, is aimed at by what is foreseen alone: rarely is that off by more."""
 
 CAUTION = 0.0015
 """The same once a file has told how far off what is foreseen is."""
