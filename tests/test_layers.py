@@ -99,3 +99,31 @@ def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             rounded = attention(windows, regions)
     assert (rounded - whole).norm() < 0.02 * whole.norm()
+
+
+def test_channel_attention_is_that_of_vectors_of_length_one() -> None:
+    torch.manual_seed(0)
+    attention = restormer._ChannelAttention(8, 2).double()
+    x = torch.randn(2, 8, 5, 7, dtype=torch.float64)
+    with torch.no_grad():
+        attention.temperature.copy_(torch.tensor([0.7, 3.0]).reshape(2, 1, 1))
+        query, key, value = (part.reshape(2, 2, 4, 35) for part in attention.qkv(x).chunk(3, dim=1))
+        query, key = (nn.functional.normalize(part, dim=-1) for part in (query, key))
+        mixed = (query @ key.mT * attention.temperature).softmax(dim=-1) @ value
+        expected = attention.project(mixed.reshape(x.shape))
+        torch.testing.assert_close(attention(x), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_restormer_adds_in_float32_where_it_convolves_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    module = restormer.Restormer(8).eval()
+    seen, convolved = [], []
+    for part in module.modules():
+        if isinstance(part, restormer._Block):
+            part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+        if isinstance(part, restormer._Conv):
+            part.register_forward_hook(lambda _, inputs, made: convolved.append(made.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        restored = module(torch.rand(1, 3, 16, 24))
+    assert set(seen) == {torch.float32} and set(convolved) == {torch.bfloat16}
+    assert restored.dtype is torch.float32

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Denoise
-from accelir_plugins._layers import halves
+from accelir_plugins._layers import as_typed, halves
 from accelir_plugins._weights import load_weights
 
 EXPANSION = 2.66
@@ -60,10 +60,15 @@ class _ChannelAttention(nn.Module):
             part.reshape(batch, self.heads, width // self.heads, height * columns)
             for part in self.qkv(x).chunk(3, dim=1)
         )
-        query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
-        likeness = (query @ key.transpose(-2, -1)) * self.temperature
-        mixed = likeness.softmax(dim=-1) @ value
+        with as_typed(x):
+            mixed = self._weights(query.float(), key.float()).to(value.dtype) @ value
         return self.project(mixed.reshape(x.shape))
+
+    def _weights(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """How much each channel takes of each: the lengths are taken out of the products, which are few."""
+        lengths = [torch.linalg.vector_norm(part, dim=-1, keepdim=True).clamp_min(1e-12) for part in (query, key)]
+        cosines = (query @ key.transpose(-2, -1)) / (lengths[0] * lengths[1].transpose(-2, -1))
+        return (cosines * self.temperature).softmax(dim=-1)
 
 
 class _GatedForward(nn.Module):
@@ -98,6 +103,9 @@ def _stage(width: int, scale: int, blocks: int) -> nn.Sequential:
 class Restormer(nn.Module):
     """Restormer: 48 channels in the paper.
 
+    Where the convolutions compute in bfloat16, the first of them and what goes from block to block stay in float32:
+    that costs hardly any time, and rounding there would cost most of what bfloat16 costs in quality.
+
     Args:
         width: Channels of the body at full resolution; 2, 4 and 8 times that below.
         blocks: Transformer blocks on each of the four scales, from full resolution down.
@@ -129,15 +137,16 @@ class Restormer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
         padded = functional.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
-        features = self.embed(padded)
+        with as_typed(padded):
+            features = self.embed(padded)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             features = encoder(features)
             skips.append(features)
-            features = down(features)
+            features = down(features).float()
         features = self.latent(features)
         for up, skip, reduce, decoder in zip(self.ups, skips[::-1], self.reduces, self.decoders, strict=True):
-            features = decoder(reduce(torch.cat([up(features), skip], dim=1)))
+            features = decoder(reduce(torch.cat([up(features).float(), skip], dim=1)).float())
         restored: torch.Tensor = self.tail(self.refine(features)) + padded
         return restored[..., :height, :width]
 
