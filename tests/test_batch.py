@@ -55,7 +55,9 @@ def test_the_files_are_those_of_encode_whatever_the_workers(photographs, tmp_pat
 def test_a_teacher_teaches_every_picture(photographs, tmp_path):
     asked = {"network": "edsr-x4-f8", "budget": BUDGET, "teacher": "edsr-x4-f16", "passes": 3}
     for result in encode_many(photographs, tmp_path / "out", **asked, workers=1):
-        assert result.target.read_bytes() == accelir.encode(result.source, **asked).data
+        alone = accelir.encode(result.source, **asked)
+        assert result.target.read_bytes() == alone.data
+        assert result.guidance == alone.guidance is not None
     with pytest.raises(InvalidInputError, match="passes="):
         encode_many(photographs, tmp_path / "out", network=NETWORK, budget=BUDGET, passes=3)
     with pytest.raises(UnknownNameError):

@@ -59,7 +59,7 @@ def test_help_lists_the_commands_and_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("encode", "restore", "profile", "plugins", "demo"):
+    for command in ("encode", "restore", "profile", "train", "export", "plugins", "demo"):
         assert command in done.stdout
 
 
@@ -206,6 +206,7 @@ class TestEncode:
         assert result.exit_code == 0, result.output
         written = picture.with_name(f"{picture.stem}-accelir.jpg").read_bytes()
         assert (tmp_path / "out" / f"{picture.stem}.jpg").read_bytes() == written
+        assert re.search(r"guided by the pictures of edsr-x4-f16: \+\d\.\d\d dB for edsr-x4-f8 ", result.stdout)
         assert run("encode", picture, *asked, "--reference", picture).exit_code == 2
         assert_one_line(run("encode", picture, *asked[:-3], "dncnn-s25-f8"), 1, "sr-x4", "denoise-s25")
         named = ["-n", "dncnn-s25-f8", "--task", "denoise-s25", "--teacher", "dncnn-blind-f16", "--passes", 3]

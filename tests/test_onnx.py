@@ -15,9 +15,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
 import accelir
 from accelir import Denoise, SuperResolution, TorchNetwork
+from accelir.cli import app
 from accelir.pictures import picture
 from accelir.testing import network_checks
 from accelir_plugins.carn import CARN
@@ -434,3 +436,24 @@ def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:
     with pytest.raises(accelir.ExportError, match="cannot be traced"):
         accelir.export_onnx(TorchNetwork(Undecided(), Denoise(25)), tmp_path / "wrong.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_what_the_function_does(tmp_path: Path) -> None:
+    def run(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["export", *map(str, arguments)])
+        return result.exit_code, result.output
+
+    path, other = tmp_path / "ours.onnx", tmp_path / "other.onnx"
+    code, said = run("-n", "edsr-x4-f8", "-o", path)
+    assert code == 0 and re.fullmatch(
+        r".*ours\.onnx: edsr-x4-f8 for sr-x4, opset 18, differs by \S+ of 1 at most\n", said
+    )
+    assert accelir.network(path).fingerprint() == accelir.network("edsr-x4-f8").fingerprint()
+    image = picture(24, 32, seed=2)
+    assert np.array_equal(accelir.restore(image, network=path), accelir.network(path).restore(image))
+    code, said = run("-n", "edsr-x4-f8", "-o", other, "--size", 24, 32)
+    assert code == 0
+    with pytest.raises(accelir.InvalidInputError):
+        accelir.export_onnx("edsr-x4-f8", other, size=(0, 32))
+    assert onnx.load(str(other)).graph.input[0].type.tensor_type.shape.dim[2].dim_value == 24
+    assert run("-n", path, "-o", path)[0] == 2 and run("-n", "nobody", "-o", other)[0] == 1

@@ -19,7 +19,7 @@ import numpy as np
 from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget
-from accelir.codec import Codec
+from accelir.codec import Codec, Guidance
 from accelir.errors import InvalidInputError
 from accelir.files import sources_and_targets
 from accelir.guidance import require_guidable, require_passes
@@ -42,12 +42,14 @@ class BatchResult:
         target: The file that was to be written.
         size: Its bytes; 0 where there is none.
         error: Why there is none; empty where there is one.
+        guidance: What following a teacher has brought; None where none taught.
     """
 
     source: Path
     target: Path
     size: int
     error: str = ""
+    guidance: Guidance | None = None
 
 
 def encode_many(
@@ -237,4 +239,4 @@ def _one(source: Path, target: Path, asked: dict[str, Any]) -> BatchResult:
         encoded.save(target)
     except Exception as error:
         return BatchResult(source, target, 0, str(error) or type(error).__name__)
-    return BatchResult(source, target, len(encoded.data))
+    return BatchResult(source, target, len(encoded.data), guidance=encoded.guidance)

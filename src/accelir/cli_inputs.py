@@ -9,9 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from accelir.codec import Codec
     from accelir.network import IRNetwork
 
-__all__ = ["NetworkOption", "TaskOption", "networks_named", "protect", "require_folder_for_output"]
+__all__ = [
+    "CodecSettings",
+    "NetworkOption",
+    "TaskOption",
+    "codec_named",
+    "networks_named",
+    "protect",
+    "require_folder_for_output",
+]
+
+CodecSettings = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the codec, as process=smaller; may be repeated."),
+]
 
 NetworkOption = Annotated[
     str,
@@ -20,6 +34,17 @@ NetworkOption = Annotated[
 TaskOption = Annotated[
     str | None, typer.Option("--task", help="What the network undoes, where its file does not say it.")
 ]
+
+
+def codec_named(name: str, settings: list[str] | None) -> Codec:
+    """A codec with the options that stand on the command line."""
+    from accelir import registry
+
+    pairs = [setting.partition("=") for setting in settings or []]
+    for option, equals, _ in pairs:
+        if not option or not equals:
+            raise typer.BadParameter(f"{option!r} is not NAME=VALUE.", param_hint="--option")
+    return registry.codec(name, **{option: value for option, _, value in pairs})
 
 
 def networks_named(names: Sequence[str], task: str | None) -> Sequence[str | IRNetwork]:
