@@ -16,7 +16,7 @@ from PIL import Image
 import accelir
 from accelir.errors import BudgetError, CodecError, InvalidInputError
 from accelir.metrics import psnr_rgb
-from accelir_plugins.jpeg.codec import JpegPrepared
+from accelir_plugins.jpeg.codec import JpegCodec, JpegPrepared
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +263,15 @@ def test_a_file_is_not_saved_as_if_it_were_another(tmp_path, noisy):
     assert not list(tmp_path.iterdir())
     for name in ("a.jpg", "a.JPEG", "a", "a.post"):
         assert encoded.save(tmp_path / name).read_bytes() == encoded.data
+
+
+def test_what_has_no_coefficients_is_not_measured(noisy) -> None:
+    class Closed(JpegCodec):
+        name = "closed"
+
+        def project(self, gradient):
+            return None
+
+    image = noisy[:48, :64]
+    with pytest.raises(accelir.CodecError, match="'closed' has no coefficients.*--estimate profile"):
+        accelir.encode(image, network="dncnn-s25-f8", codec=Closed(), budget=accelir.Bytes(2000), estimate="measured")

@@ -16,7 +16,7 @@ from accelir import registry
 from accelir.allocation.allocator import Allocator
 from accelir.allocation.budget import Budget, fit_budget
 from accelir.codec import Codec, Encoded, Prepared, PreparedWithMetadata, metadata_bytes
-from accelir.errors import BudgetError, DecodeError, InvalidInputError
+from accelir.errors import BudgetError, CodecError, DecodeError, InvalidInputError
 from accelir.files import read_bytes
 from accelir.guidance import PASSES, falls_behind, guide, require_guidable, require_passes
 from accelir.image import FramesWarning, ImageArray, ImageLike, as_image_array, read_image, with_metadata
@@ -93,7 +93,7 @@ def encode(
         ProfileNotFoundError: No profile for the pair; says how to make one.
         ProfileMismatchError: The profile is for another codec or network.
         NotDifferentiableError: ``"measured"``, or guidance, with a network without gradients.
-        CodecError: The codec cannot hold this image, or its metadata, or cannot be guided.
+        CodecError: The codec cannot hold this image, or its metadata, or cannot be guided or measured.
         DecodeError: A path or bytes that are no picture.
         InvalidInputError: An argument of the wrong kind, a reference that does not belong to the image, a teacher
             beside one or for another task, or too few passes to follow it.
@@ -354,8 +354,13 @@ def _estimate(
     if isinstance(wanted, Estimate):
         return wanted
     if wanted == "measured":
-        base = profile.predict(image, codec) if profile else control_estimate("uniform", codec, first, image, None)
         measured = mean_sensitivity([measure_sensitivity(codec, network, image) for network in networks])
+        if measured is None:
+            raise CodecError(
+                f"Codec {codec.name!r} has no coefficients whose sensitivity could be measured; encode with "
+                "estimate='profile' (--estimate profile)."
+            )
+        base = profile.predict(image, codec) if profile else control_estimate("uniform", codec, first, image, None)
         return replace(base, sensitivity=measured)
     if wanted == "profile" and profile is not None:
         estimate = profile.predict(image, codec)
