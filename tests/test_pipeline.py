@@ -273,5 +273,5 @@ def test_what_has_no_coefficients_is_not_measured(noisy) -> None:
             return None
 
     image = noisy[:48, :64]
-    with pytest.raises(accelir.CodecError, match="'closed' has no coefficients.*--estimate profile"):
+    with pytest.raises(accelir.CodecError, match=r"'closed' has no coefficients.*--estimate profile"):
         accelir.encode(image, network="dncnn-s25-f8", codec=Closed(), budget=accelir.Bytes(2000), estimate="measured")
