@@ -20,12 +20,11 @@ narrower one saves on Pillow's own file when the restored PSNR may fall by 0.05 
 
 PEERS = """
 **Against other JPEG encoders at equal bytes**: mean restored PSNR of ours over each, in dB, at the same three qualities
-of Pillow's file. mozjpeg writes the smaller of its baseline and progressive files, trellis on, and so do we. But for
-denoising, Pillow and mozjpeg have the better of 4:2:0 and 4:4:4 on each image by its restored score; ours and plain MSE
-choose by what they foresee in super-resolution, and halve chroma in the others. "Best" is the best of Pillow and these
-on each image. Plain MSE is as above, with the 95 % interval of the mean over images. The
-last column is what the predicted sensitivities keep of the gain that measured ones have, where that can be told from
-zero.
+of Pillow's file. mozjpeg writes the smaller of its baseline and progressive files, trellis on, and so do we. Pillow and
+mozjpeg have the better of 4:2:0 and 4:4:4 on each image by its restored score; ours and plain MSE choose by what they
+foresee in super-resolution, and halve chroma in the others. "Best" is the best of Pillow and these on each image. Plain
+MSE is as above, with the 95 % interval of the mean over images. The last column is what the predicted sensitivities
+keep of the gain that measured ones have, where that can be told from zero.
 
 | task | network | images | mozjpeg | its flat table | PSNR-HVS | jpegli | beats best | over plain MSE | of measured |
 |---|---|---|---|---|---|---|---|---|---|
