@@ -105,6 +105,7 @@ named, up to ten networks were trained on it at a time.
 The record beside the weights of each network (`src/accelir_plugins/weights/NAME.json`) holds the commands that made it,
 one for each row here; where it says *by the clock*, the steps are those that went into the time. `python
 benchmarks/train_zoo.py DATA NAME` alone goes by `benchmarks/zoo_jobs.py`, whose steps are others for some of them.
+The oldest rows go by what was the default then (optimiser and steps stand here), and name no commit.
 `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real files instead of
 this mixture and steps of its own.
 

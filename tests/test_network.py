@@ -44,8 +44,10 @@ def test_dncnn_counts_what_its_layers_take_by_hand() -> None:
 
 
 def test_a_gpu_gets_larger_tiles_where_they_change_nothing() -> None:
-    assert side_for("cpu", 41, 4) is None and side_for("cuda", None, 1) is None
-    assert (side_for("cuda", 25, 1), side_for("cuda", 41, 4), side_for("mps", 41, 8)) == (2048, 512, 512)
+    assert side_for("cpu", 41, 4, 32) is None and side_for("cuda", None, 1, 64) is None
+    assert [side_for("cuda", 25, 1, 64), side_for("cuda", 41, 4, 8), side_for("mps", 41, 8, 8)] == [2048, 512, 512]
+    # Wide networks take small ones on a CPU, unless most of these would be margin.
+    assert [side_for("cpu", field, 1, 64) for field in (25, 207, None)] == [224, None, None]
     # As many small inputs together as make up a tile.
     assert (at_once(256, 256), at_once(256, 256, 2048), at_once(3000, 3000, 2048)) == (4, 64, 1)
 

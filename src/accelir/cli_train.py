@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from accelir.terminal import plain_errors, progress, scores_table
+from accelir.terminal import plain_errors, progress, scores_table, wide_console
 
 __all__ = ["train"]
 
@@ -67,8 +67,6 @@ def train(
     """Train or fine-tune a network on clean and compressed inputs. An interrupted run resumes where it stopped."""
     given = _arguments(arguments)
     with plain_errors():
-        from rich.console import Console
-
         from accelir.training import train_network
 
         with progress() as tell:
@@ -100,7 +98,7 @@ def train(
                 progress=tell,
             )
         if int(os.environ.get("RANK", "0")) == 0:
-            Console().print(scores_table({"input": done.untouched, "before": done.before, "after": done.after}))
+            wide_console().print(scores_table({"input": done.untouched, "before": done.before, "after": done.after}))
             typer.echo(f"{done.weights}: {done.network.name}, for {done.network.task.name}")
 
 

@@ -13,6 +13,8 @@ import typer
 from accelir.errors import AccelIRError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from accelir.bench.demo import Comparison
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "progress",
     "scores_table",
     "summaries",
+    "wide_console",
 ]
 
 
@@ -43,6 +46,14 @@ def summaries(specs: Any) -> list[dict[str, Any]]:
     ]
 
 
+def wide_console() -> Console:
+    """Where tables are printed: what goes to a file or a log is not cut off at the width of a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str, Any]]]) -> None:
     """The plugins and what they bring, a table of each kind.
 
@@ -51,13 +62,10 @@ def print_plugins(found: list[dict[str, Any]], brought: dict[str, list[dict[str,
         brought: Rows by kind: codecs, networks, ...
     """
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    console = wide_console()
     for title, rows in {"plugins": found, **brought}.items():
         title = title.replace("_", " ")
         table = Table(title=title.capitalize(), title_justify="left", box=box.SIMPLE_HEAD)

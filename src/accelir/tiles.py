@@ -10,6 +10,13 @@ __all__ = ["TILE", "Span", "at_once", "margin_of", "side_for", "tiles"]
 TILE = 512
 """Side of the tiles of an input, their margin not counted."""
 
+WIDE = 48
+"""Channels of the body from which on a CPU takes smaller tiles: what one layer makes of a tile is then small enough
+that the next finds it near, and that its memory is not handed out anew each time."""
+
+WIDE_TILE = 224
+"""Side of the tiles of such a network, unless its margin is more than an eighth of that."""
+
 GPU_OUTPUT = 2048
 """Side of what a GPU makes of a tile, which it takes larger ones to keep busy: a few GiB for wide networks."""
 
@@ -55,13 +62,15 @@ def margin_of(receptive_field: int | None) -> int:
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
 
 
-def side_for(device_type: str, receptive_field: int | None, scale: int) -> int | None:
-    """Side of the tiles of an input on a device; None for the usual.
+def side_for(device_type: str, receptive_field: int | None, scale: int, width: int) -> int | None:
+    """Side of the tiles of an input on a device, for a network of so many channels; None for the usual.
 
     Where the receptive field has no end, tiles change the result: they are the same on all devices.
     """
-    if device_type == "cpu" or receptive_field is None:
+    if receptive_field is None:
         return None
+    if device_type == "cpu":
+        return WIDE_TILE if width >= WIDE and 8 * margin_of(receptive_field) <= WIDE_TILE else None
     return max(GPU_OUTPUT // scale, TILE)
 
 

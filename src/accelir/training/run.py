@@ -290,7 +290,9 @@ def _outputs(target: Path, *, force: bool) -> tuple[Path, Path, Path]:
     outputs = target, target.with_suffix(".log.jsonl"), target.with_suffix(".json")
     taken = [path for path in outputs if path.exists()]
     if taken and (not force or any(path.is_dir() for path in taken)):
-        raise InvalidInputError(f"{taken[0]} exists; name another output, or force its replacement.")
+        raise InvalidInputError(
+            f"{taken[0]} exists; name another output, or force its replacement (force=True, --force)."
+        )
     return outputs
 
 
