@@ -44,10 +44,25 @@ def test_dncnn_counts_what_its_layers_take_by_hand() -> None:
 
 
 def test_a_gpu_gets_larger_tiles_where_they_change_nothing() -> None:
-    assert side_for("cpu", 41, 4, 32) is None and side_for("cuda", None, 1, 64) is None
-    assert [side_for("cuda", 25, 1, 64), side_for("cuda", 41, 4, 8), side_for("mps", 41, 8, 8)] == [2048, 512, 512]
-    # Wide networks take small ones on a CPU, unless most of these would be margin.
-    assert [side_for("cpu", field, 1, 64) for field in (25, 207, None)] == [224, None, None]
+    assert side_for("cpu", 41, 4, 32, 900) is None and side_for("cuda", None, 1, 64, 900) is None
+    sides = side_for("cuda", 25, 1, 64, 900), side_for("cuda", 41, 4, 8, 90), side_for("mps", 41, 8, 8, 900)
+    assert sides == (2048, 512, 512)
+
+
+def test_a_cpu_gets_smaller_tiles_of_large_images_for_wide_networks() -> None:
+    # Unless most of a tile would be margin, or the whole image is one.
+    assert [side_for("cpu", field, 1, 64, 900) for field in (25, 207, None)] == [224, None, None]
+    assert [side_for("cpu", 25, 1, *asked) for asked in ((64, 512), (63, 900))] == [None, None]
+    torch.manual_seed(0)
+    wide = TorchNetwork(DnCNN(64, 3), Denoise(25), width=64, receptive_field=7)
+    large = np.tile(PHOTO, (2, 8, 1))
+    assert len(list(wide.tiles(*large.shape[:2], 224))) == 3
+    whole = wide.restore_batch([large], dtype=torch.float32)[0].astype(int)
+    usual = TorchNetwork(wide.module, Denoise(25), receptive_field=7).restore(large, dtype=torch.float32)
+    assert np.abs(whole - usual).max() <= 1
+
+
+def test_small_inputs_are_seen_together() -> None:
     # As many small inputs together as make up a tile.
     assert (at_once(256, 256), at_once(256, 256, 2048), at_once(3000, 3000, 2048)) == (4, 64, 1)
 

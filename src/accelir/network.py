@@ -186,7 +186,7 @@ class IRNetwork(ABC):
         colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale
         count, height, width = colour.shape[:3]
-        side = side_for(target.type, self.receptive_field, scale, self.width)
+        side = side_for(target.type, self.receptive_field, scale, self.width, max(height, width))
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
         for rows, columns in self.tiles(height, width, side):
             inputs = colour[:, rows.outer, columns.outer]

@@ -10,12 +10,12 @@ __all__ = ["TILE", "Span", "at_once", "margin_of", "side_for", "tiles"]
 TILE = 512
 """Side of the tiles of an input, their margin not counted."""
 
-WIDE = 48
-"""Channels of the body from which on a CPU takes smaller tiles: what one layer makes of a tile is then small enough
-that the next finds it near, and that its memory is not handed out anew each time."""
+WIDE = 64
+"""Channels of the body from which on a CPU takes a large image in smaller tiles: it then asks for less memory at a
+time, which may be had again without the system's help."""
 
 WIDE_TILE = 224
-"""Side of the tiles of such a network, unless its margin is more than an eighth of that."""
+"""Side of these tiles, for networks whose margin is an eighth of that or less."""
 
 GPU_OUTPUT = 2048
 """Side of what a GPU makes of a tile, which it takes larger ones to keep busy: a few GiB for wide networks."""
@@ -62,15 +62,17 @@ def margin_of(receptive_field: int | None) -> int:
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
 
 
-def side_for(device_type: str, receptive_field: int | None, scale: int, width: int) -> int | None:
+def side_for(device_type: str, receptive_field: int | None, scale: int, width: int, longest: int) -> int | None:
     """Side of the tiles of an input on a device, for a network of so many channels; None for the usual.
 
-    Where the receptive field has no end, tiles change the result: they are the same on all devices.
+    ``longest`` is the longest side of the input. Where the receptive field has no end, tiles change the result: they are
+    the same on all devices.
     """
     if receptive_field is None:
         return None
     if device_type == "cpu":
-        return WIDE_TILE if width >= WIDE and 8 * margin_of(receptive_field) <= WIDE_TILE else None
+        wide = width >= WIDE and 8 * margin_of(receptive_field) <= WIDE_TILE
+        return WIDE_TILE if wide and longest > TILE else None
     return max(GPU_OUTPUT // scale, TILE)
 
 
