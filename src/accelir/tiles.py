@@ -65,8 +65,8 @@ def margin_of(receptive_field: int | None) -> int:
 def side_for(device_type: str, receptive_field: int | None, scale: int, width: int, longest: int) -> int | None:
     """Side of the tiles of an input on a device, for a network of so many channels; None for the usual.
 
-    ``longest`` is the longest side of the input. Where the receptive field has no end, tiles change the result: they are
-    the same on all devices.
+    ``longest`` is the longest side of the input. Where the receptive field has no end, tiles change the result: they
+    are the same on all devices.
     """
     if receptive_field is None:
         return None
