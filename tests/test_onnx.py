@@ -453,7 +453,11 @@ def test_the_command_writes_what_the_function_does(tmp_path: Path) -> None:
     assert np.array_equal(accelir.restore(image, network=path), accelir.network(path).restore(image))
     code, said = run("-n", "edsr-x4-f8", "-o", other, "--size", 24, 32)
     assert code == 0
-    with pytest.raises(accelir.InvalidInputError):
-        accelir.export_onnx("edsr-x4-f8", other, size=(0, 32))
     assert onnx.load(str(other)).graph.input[0].type.tensor_type.shape.dim[2].dim_value == 24
-    assert run("-n", path, "-o", path)[0] == 2 and run("-n", "nobody", "-o", other)[0] == 1
+    assert run("-n", "nobody", "-o", other)[0] == 1
+    # What a network is read from is not written over, nor anything that is no ONNX file by its name.
+    kept = path.read_bytes()
+    assert run("-n", path, "-o", path)[0] == run("-n", f"modules:Halving@{path}", "-o", path)[0] == 2
+    assert run("-n", "edsr-x4-f8", "-o", tmp_path / "mine.safetensors")[0] == 2
+    assert run("-n", "edsr-x4-f8", "-o", other, "--size", 70000, 70000)[0] == 2
+    assert path.read_bytes() == kept and not (tmp_path / "mine.safetensors").exists()

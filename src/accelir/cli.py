@@ -12,7 +12,7 @@ import typer
 
 from accelir.cli_encode import encode
 from accelir.cli_export import export
-from accelir.cli_inputs import CodecSettings, NetworkOption, TaskOption, codec_named, protect
+from accelir.cli_inputs import CodecSettings, NetworkOption, TaskOption, codec_named, protect, weights_in
 from accelir.cli_restore import restore
 from accelir.cli_train import train
 from accelir.terminal import comparison_table, complain, natural, plain_errors, print_plugins, progress, summaries
@@ -94,8 +94,7 @@ def profile(
         raise typer.BadParameter(
             f"{folder} holds no picture ({', '.join(sorted(PICTURE_ENDINGS))}).", param_hint="FOLDER"
         )
-    weights = [Path(part) for part in (network, *network.split("@")) if Path(part).is_file()]
-    for source in [*pictures, *weights, *([options_of] if options_of else [])]:
+    for source in [*pictures, *weights_in(network), *([options_of] if options_of else [])]:
         protect(source, output)
     with plain_errors():
         from accelir import registry

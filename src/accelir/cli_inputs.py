@@ -20,6 +20,7 @@ __all__ = [
     "networks_named",
     "protect",
     "require_folder_for_output",
+    "weights_in",
 ]
 
 CodecSettings = Annotated[
@@ -54,6 +55,11 @@ def networks_named(names: Sequence[str], task: str | None) -> Sequence[str | IRN
     from accelir import registry
 
     return [registry.network(name, task=task) for name in names]
+
+
+def weights_in(network: str) -> list[Path]:
+    """The files that a network is read from, as ``restorer.pth`` or ``package.module:Factory@mine.safetensors``."""
+    return [Path(part) for part in (network, *network.split("@")) if Path(part).is_file()]
 
 
 def protect(source: Path | None, target: Path) -> None:
