@@ -93,7 +93,10 @@ def machine(device: str) -> dict[str, object]:
 
 
 def timed(network: TorchNetwork, repeats: int) -> dict[str, float]:
-    """Seconds of the three ways, and how far `restore` is from the module in float32."""
+    """Seconds of the three ways, and how far `restore` is from the module in float32.
+
+    Where the receptive field has no end, and tiles change the result, also how much of that is owed to them.
+    """
     image, reference = photograph(network)
     dtype = fast_dtype(network.device)
 
@@ -133,6 +136,12 @@ def timed(network: TorchNetwork, repeats: int) -> dict[str, float]:
             seconds[way].append(time.perf_counter() - started)
     megapixels = reference.shape[0] * reference.shape[1] / 1e6
     medians = {way: statistics.median(times) for way, times in seconds.items()}
+    tiles = {}
+    if network.receptive_field is None:
+        exact = network.restore(image, dtype=torch.float32)
+        tiles["psnr_lost_to_tiles"] = round(
+            psnr_rgb(restored["module_float32"], reference) - psnr_rgb(exact, reference), 4
+        )
     return {
         "milliseconds_per_megapixel": round(1000 * medians["restore"] / megapixels, 1),
         "times_faster": round(medians["module_float32"] / medians["restore"], 2),
@@ -140,6 +149,7 @@ def timed(network: TorchNetwork, repeats: int) -> dict[str, float]:
         "psnr_lost": round(
             psnr_rgb(restored["module_float32"], reference) - psnr_rgb(restored["restore"], reference), 4
         ),
+        **tiles,
     }
 
 

@@ -112,6 +112,27 @@ def test_channel_attention_is_that_of_vectors_of_length_one() -> None:
         mixed = (query @ key.mT * attention.temperature).softmax(dim=-1) @ value
         expected = attention.project(mixed.reshape(x.shape))
         torch.testing.assert_close(attention(x), expected, atol=1e-6, rtol=1e-6)
+        # A channel that is zero everywhere has no direction, and is like none.
+        assert attention(torch.zeros_like(x)).abs().max() == 0
+
+
+def test_channel_attention_compares_channels_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    attention = restormer._ChannelAttention(8, 2)
+    compare = attention._weights
+    seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def kept(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        seen.append((query, key, compare(query, key)))
+        return seen[-1][2]
+
+    monkeypatch.setattr(attention, "_weights", kept)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            attention(torch.randn(1, 8, 16, 24))
+        ((query, key, weights),) = seen
+        assert query.dtype is key.dtype is torch.float32
+        assert torch.equal(weights, compare(query, key))
 
 
 def test_restormer_adds_in_float32_where_it_convolves_in_bfloat16() -> None:

@@ -56,10 +56,13 @@ def test_a_cpu_gets_smaller_tiles_of_large_images_for_wide_networks() -> None:
     torch.manual_seed(0)
     wide = TorchNetwork(DnCNN(64, 3), Denoise(25), width=64, receptive_field=7)
     large = np.tile(PHOTO, (2, 8, 1))
-    assert len(list(wide.tiles(*large.shape[:2], 224))) == 3
-    whole = wide.restore_batch([large], dtype=torch.float32)[0].astype(int)
+    seen: list[tuple[int, ...]] = []
+    wide.module.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape[-2:])))
+    tiled = wide.restore(large, dtype=torch.float32).astype(int)
+    assert seen == [(180, 228), (180, 232), (180, 116)]
     usual = TorchNetwork(wide.module, Denoise(25), receptive_field=7).restore(large, dtype=torch.float32)
-    assert np.abs(whole - usual).max() <= 1
+    assert len(seen) == 5
+    assert np.abs(tiled - usual).max() <= 1
 
 
 def test_small_inputs_are_seen_together() -> None:

@@ -63,8 +63,6 @@ def _options(
 
 
 app.command()(encode)
-
-
 app.command()(restore)
 
 

@@ -18,9 +18,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
     size: Annotated[
         tuple[int, int] | None,
-        typer.Option(
-            "--size", metavar="H W", min=1, max=16_384, help="The one height and width of inputs; by default any."
-        ),
+        typer.Option("--size", metavar="H W", min=1, help="The one height and width of inputs; by default any."),
     ] = None,
     opset: Annotated[int, typer.Option("--opset", min=1, help="Version of ONNX's operators.")] = 18,
     task: TaskOption = None,

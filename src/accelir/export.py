@@ -106,7 +106,10 @@ def export_onnx(
     net = copy.deepcopy(net).to("cpu")
     module = as_module(net).float().eval()
     # What it makes is what its task promises, before anything that takes long.
-    sample, made = torch.zeros(1, 3, *(size or SAMPLE)), None
+    try:
+        sample, made = torch.zeros(1, 3, *(size or SAMPLE)), None
+    except RuntimeError as error:
+        raise ExportError(f"There is no memory for an input of {size}: {_first_line(error)}") from error
     with torch.no_grad(), suppress(Exception):
         made = net.forward(sample)
     # Sizes that it cannot take are told when it is traced.

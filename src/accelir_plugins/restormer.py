@@ -146,7 +146,7 @@ class Restormer(nn.Module):
             features = down(features).float()
         features = self.latent(features)
         for up, skip, reduce, decoder in zip(self.ups, skips[::-1], self.reduces, self.decoders, strict=True):
-            features = decoder(reduce(torch.cat([up(features).float(), skip], dim=1)).float())
+            features = decoder(reduce(torch.cat([up(features), skip], dim=1)).float())
         restored: torch.Tensor = self.tail(self.refine(features)) + padded
         return restored[..., :height, :width]
 
