@@ -101,24 +101,52 @@ def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding() -> None:
     assert (rounded - whole).norm() < 0.02 * whole.norm()
 
 
-def test_channel_attention_is_that_of_vectors_of_length_one() -> None:
-    torch.manual_seed(0)
-    attention = restormer._ChannelAttention(8, 2).double()
-    x = torch.randn(2, 8, 5, 7, dtype=torch.float64)
+@pytest.mark.parametrize("cell", [8, 4])
+def test_channel_attention_is_that_of_vectors_of_length_one(cell: int) -> None:
+    """Over all pixels, where they are two cells or less."""
+    attention = _channel_attention(cell)
+    x = torch.randn(2, 8, 8, 8, dtype=torch.float64)
     with torch.no_grad():
-        attention.temperature.copy_(torch.tensor([0.7, 3.0]).reshape(2, 1, 1))
-        query, key, value = (part.reshape(2, 2, 4, 35) for part in attention.qkv(x).chunk(3, dim=1))
-        query, key = (nn.functional.normalize(part, dim=-1) for part in (query, key))
-        mixed = (query @ key.mT * attention.temperature).softmax(dim=-1) @ value
-        expected = attention.project(mixed.reshape(x.shape))
+        expected = attention.project(_likened(attention, attention.qkv(x), attention.qkv(x)))
         torch.testing.assert_close(attention(x), expected, atol=1e-6, rtol=1e-6)
         # A channel that is zero everywhere has no direction, and is like none.
         assert attention(torch.zeros_like(x)).abs().max() == 0
 
 
+def test_channels_are_likened_over_a_cell_and_those_around_it() -> None:
+    attention = _channel_attention(2)
+    x = torch.randn(2, 8, 8, 10, dtype=torch.float64)
+    with torch.no_grad():
+        parts = attention.qkv(x)
+        mixed = torch.zeros_like(x)
+        for top in range(0, 8, 2):
+            for left in range(0, 10, 2):
+                around = parts[..., max(top - 2, 0) : top + 4, max(left - 2, 0) : left + 4]
+                cell = (..., slice(top, top + 2), slice(left, left + 2))
+                mixed[cell] = _likened(attention, around, parts[cell])
+        torch.testing.assert_close(attention(x), attention.project(mixed), atol=1e-6, rtol=1e-6)
+        assert (attention(x) - attention.project(_likened(attention, parts, parts))).abs().max() > 0.01
+
+
+def _channel_attention(cell: int) -> restormer._ChannelAttention:
+    torch.manual_seed(0)
+    attention = restormer._ChannelAttention(8, 2, cell).double()
+    attention.temperature.data.copy_(torch.tensor([0.7, 3.0]).reshape(2, 1, 1))
+    return attention
+
+
+def _likened(attention: restormer._ChannelAttention, over: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+    """The paper's formula: channels likened over the pixels of one tensor, and those of another mixed."""
+    query, key, _ = (part.reshape(2, 2, 4, -1) for part in over.chunk(3, dim=1))
+    value = of.chunk(3, dim=1)[2]
+    query, key = (nn.functional.normalize(part, dim=-1) for part in (query, key))
+    mixed = (query @ key.mT * attention.temperature).softmax(dim=-1) @ value.reshape(2, 2, 4, -1)
+    return mixed.reshape(value.shape)
+
+
 def test_channel_attention_compares_channels_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    attention = restormer._ChannelAttention(8, 2)
+    attention = restormer._ChannelAttention(8, 2, 8)
     compare = attention._weights
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 

@@ -13,7 +13,7 @@ from accelir.errors import InvalidInputError, UnknownNameError
 from accelir.network import TorchNetwork, _pixels
 from accelir.profiling.sensitivity import _pull_back, pull_back, pull_backs, smooth_over_blocks
 from accelir.tasks import Denoise, SuperResolution
-from accelir.tiles import at_once, side_for
+from accelir.tiles import at_once, side_for, tiles
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
 from accelir_plugins.mimounet import MIMOUNet
@@ -47,6 +47,16 @@ def test_a_gpu_gets_larger_tiles_where_they_change_nothing() -> None:
     assert side_for("cpu", 41, 4, 32, 900) is None and side_for("cuda", None, 1, 64, 900) is None
     sides = side_for("cuda", 25, 1, 64, 900), side_for("cuda", 41, 4, 8, 90), side_for("mps", 41, 8, 8, 900)
     assert sides == (2048, 512, 512)
+
+
+def test_tiles_that_change_the_result_are_few_and_alike() -> None:
+    def parts(height: int, width: int) -> list[tuple[int, int]]:
+        found = tiles(height, width, None, receptive_field=None, multiple=8)
+        return [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in found]
+
+    assert parts(1024, 1024) == [(1024, 1024)] and parts(700, 1400) == [(700, 1400)]
+    assert parts(1080, 1280) == [(576, 640), (576, 640), (504, 640), (504, 640)]
+    assert parts(900, 2100) == [(900, 704), (900, 704), (900, 692)]
 
 
 def test_a_cpu_gets_smaller_tiles_of_large_images_for_wide_networks() -> None:

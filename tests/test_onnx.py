@@ -205,7 +205,7 @@ FAMILIES = {
     "fsrcnn": (lambda: FSRCNN(16), "sr-x4", 1),
     "mimounet": (lambda: MIMOUNet(4, 1), "deblur", 4),
     "nafnet": (lambda: NAFNet(4, (1, 0, 0, 0), 1, (0, 0, 0, 1)), "deblur", 16),
-    "restormer": (lambda: Restormer(8, (1, 0, 0, 1), 0), "denoise-s25", 8),
+    "restormer": (lambda: Restormer(8, (1, 0, 0, 1), 0), "denoise-s25", 32),
     "span": (lambda: SPAN(8).fused(), "sr-x4", 1),
     "swinir": (lambda: SwinIR(6), "sr-x4", 8),
     "a stranger's": (Halving, "denoise-s25", 2),

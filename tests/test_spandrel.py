@@ -136,6 +136,7 @@ def test_sizes_are_padded_to_what_the_model_takes(height: int, width: int, side:
 
 def test_large_pictures_go_in_tiles_unless_the_model_makes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["accelir.tiles"], "WHOLE_IMAGE", 100)
+    monkeypatch.setattr(sys.modules["accelir.tiles"], "WHOLE_SIDE", 500)
     network = adapt(descriptor(Picky()), Denoise(25))
     image = picture(530, 700)
     assert np.array_equal(network.restore(image), image)

@@ -326,9 +326,9 @@ def test_restormer_by_hand(w: int, blocks: tuple[int, int, int, int], refinement
         total += np.array([merge / 4**scale, 0, merge])
     total += np.array([27 * w + 27 * 2 * w, 0, 27 * w + 27 * 2 * w])
     network = TorchNetwork(Restormer(w, blocks, refinement), accelir.Denoise(25))
-    cost = network.cost(17, 23)
-    # Sides are padded to multiples of 8.
-    assert (cost.macs, cost.params) == (24 * 24 * (total[0] + total[1]), total[2])
+    cost = network.cost(57, 63)
+    # Sides are padded to multiples of 32.
+    assert (cost.macs, cost.params) == (64 * 64 * (total[0] + total[1]), total[2])
     if w == 48:
         # Published: 26.1M (26.13 with the biases of normalisation that denoising does without), and 140.99G for
         # 256x256, in which the products of the attention are not counted.

@@ -23,8 +23,11 @@ GPU_OUTPUT = 2048
 LOCAL_MARGIN = 64
 """Margin of the tiles of a network whose receptive field has no end."""
 
-WHOLE_IMAGE = 2**20
-"""Pixels up to which a network whose receptive field has no end sees the image whole."""
+WHOLE_SIDE = 1024
+"""Side of the tiles, at most, of a network whose receptive field has no end: what it sees less of, it judges worse."""
+
+WHOLE_IMAGE = WHOLE_SIDE**2
+"""Pixels up to which it sees the image whole."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,22 @@ def tiles(
     height: int, width: int, side: int | None, *, receptive_field: int | None, multiple: int
 ) -> Iterator[tuple[Span, Span]]:
     """The tiles of an image, row by row: the rows and the columns of each; see `accelir.network.IRNetwork.tiles`."""
-    tile = TILE if side is None else side
-    tile = max(tile - tile % multiple, multiple)
     margin = -(-margin_of(receptive_field) // multiple) * multiple
-    if side is None and receptive_field is None and height * width <= WHOLE_IMAGE:
-        tile = max(height, width)
-    for rows in _spans(height, tile, margin):
-        for columns in _spans(width, tile, margin):
+    if side is None and receptive_field is None:
+        whole = height * width <= WHOLE_IMAGE
+        tall, wide = (height, width) if whole else (_alike(height, margin), _alike(width, margin))
+    else:
+        tile = TILE if side is None else side
+        tall = wide = max(tile - tile % multiple, multiple)
+    for rows in _spans(height, tall, margin):
+        for columns in _spans(width, wide, margin):
             yield rows, columns
+
+
+def _alike(side: int, step: int) -> int:
+    """A multiple of ``step`` that divides a side into as few parts as are allowed, and the last is no sliver."""
+    parts = -(-side // WHOLE_SIDE)
+    return -(-side // (parts * step)) * step
 
 
 def _spans(side: int, tile: int, margin: int) -> list[Span]:

@@ -2,7 +2,7 @@
 
 Depth is about a third of the paper's: 1, 2, 2 and 3 blocks on the four scales and one refinement block, where the paper
 has 4, 6, 6, 8 and 4. Normalisation is without bias, as the paper has it for Gaussian noise. Sizes that are no multiples
-of 8 are padded by repeating the edge, where the authors' code reflects.
+of 32 are padded by repeating the edge, where the authors' code reflects.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from accelir_plugins._weights import load_weights
 
 EXPANSION = 2.66
 HEADS = (1, 2, 4, 8)
+
+CELL = 32
+"""Side in pixels of the image of the cells in whose neighbourhoods, 3x3 cells each, channels are likened. Crops of up
+to two cells, as the shipped networks were trained on, are likened as a whole, as in the paper. An image likened as a
+whole is not what they know: they restore it worse (Chu et al., ECCV 2022, mend that in the same way)."""
 
 
 class _LayerNorm(nn.Module):
@@ -45,30 +50,46 @@ class _Conv(nn.Sequential):
 
 
 class _ChannelAttention(nn.Module):
-    """The paper's MDTA: each channel attends to the channels of its head, by their likeness over all pixels."""
+    """The paper's MDTA: each channel attends to the channels of its head, by their likeness over the pixels around.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: Channels.
+        heads: Among which they are shared.
+        cell: Side in pixels of the cells in which the likeness is summed up; sides of inputs are multiples of it.
+    """
+
+    def __init__(self, width: int, heads: int, cell: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.cell = heads, cell
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = _Conv(width, 3 * width)
         self.project = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, width, height, columns = x.shape
-        query, key, value = (
-            part.reshape(batch, self.heads, width // self.heads, height * columns)
-            for part in self.qkv(x).chunk(3, dim=1)
-        )
+        side, rows, across = self.cell, height // self.cell, columns // self.cell
+        # With channels last this moves nothing.
+        parts = self.qkv(x).permute(0, 2, 3, 1)
+        cells = parts.reshape(batch, rows, side, across, side, 3, self.heads, width // self.heads)
+        query, key, value = cells.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6)
         with as_typed(x):
-            mixed = self._weights(query.float(), key.float()).to(value.dtype) @ value
-        return self.project(mixed.reshape(x.shape))
+            mixed = value @ self._weights(query.float(), key.float()).to(value.dtype).transpose(-2, -1)
+        placed = mixed.unflatten(4, (side, side)).permute(0, 1, 4, 2, 5, 3, 6)
+        return self.project(placed.reshape(batch, height, columns, width).permute(0, 3, 1, 2))
 
     def _weights(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """How much each channel takes of each: the lengths are taken out of the products, which are few."""
-        lengths = [torch.linalg.vector_norm(part, dim=-1, keepdim=True).clamp_min(1e-12) for part in (query, key)]
-        cosines = (query @ key.transpose(-2, -1)) / (lengths[0] * lengths[1].transpose(-2, -1))
+        """How much each channel of a cell takes of each: the lengths are taken out of the products, which are few."""
+        products = _with_neighbours(query.transpose(-2, -1) @ key)
+        squares = [_with_neighbours(part.square().sum(dim=-2)) for part in (query, key)]
+        lengths = [square.clamp_min(1e-24).sqrt() for square in squares]
+        cosines = products / (lengths[0].unsqueeze(-1) * lengths[1].unsqueeze(-2))
         return (cosines * self.temperature).softmax(dim=-1)
+
+
+def _with_neighbours(sums: torch.Tensor) -> torch.Tensor:
+    """Sums of cells (N, rows, columns, ...), and of those around them, all by 9, which no cosine notices."""
+    flat = sums.flatten(3).permute(0, 3, 1, 2)
+    return functional.avg_pool2d(flat, 3, stride=1, padding=1).permute(0, 2, 3, 1).reshape(sums.shape)
 
 
 class _GatedForward(nn.Module):
@@ -86,9 +107,9 @@ class _GatedForward(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, cell: int) -> None:
         super().__init__()
-        self.norm1, self.attention = _LayerNorm(width), _ChannelAttention(width, heads)
+        self.norm1, self.attention = _LayerNorm(width), _ChannelAttention(width, heads, cell)
         self.norm2, self.forward_features = _LayerNorm(width), _GatedForward(width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -97,7 +118,7 @@ class _Block(nn.Module):
 
 
 def _stage(width: int, scale: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(_Block(width, HEADS[scale]) for _ in range(blocks)))
+    return nn.Sequential(*(_Block(width, HEADS[scale], CELL // 2**scale) for _ in range(blocks)))
 
 
 class Restormer(nn.Module):
@@ -136,7 +157,7 @@ class Restormer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        padded = functional.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+        padded = functional.pad(x, (0, -width % CELL, 0, -height % CELL), mode="replicate")
         with as_typed(padded):
             features = self.embed(padded)
         skips = []
@@ -159,5 +180,5 @@ def load(name: str, width: int, sigma: float = 25) -> TorchNetwork:
         name,
         family=f"restormer-s{sigma:g}",
         width=width,
-        multiple=8,
+        multiple=CELL,
     )
