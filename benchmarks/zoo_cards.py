@@ -80,8 +80,8 @@ Milliseconds are for a megapixel of output too, by `restore()` on {machine}.
 Weights are {megabytes:.1f} MB in all, in half precision, under {licence}.
 
 Which one? For super-resolution SPAN restores most for its work, and FSRCNN takes the least; SwinIR trains slowly, and
-with the hours that it had here does not repay its work. Against noise DnCNN is quicker, and at its widest the best;
-Restormer does more with its operations, but takes longer for them. EDSR by 2 gains next to nothing by width. The
+with the hours that it had here does not repay its work. Against noise Restormer restores most, also for its
+operations, but takes far longer for them than DnCNN. EDSR by 2 gains next to nothing by width. The
 networks against camera shake are for measuring only, see [there](#camera-shake).
 
 ![PSNR over multiply-accumulates](pictures/zoo.svg)

@@ -8,7 +8,7 @@ from torch import nn
 import accelir
 from accelir.network import TorchNetwork
 from accelir_plugins import nafnet, restormer, swinir
-from accelir_plugins._layers import Deconvolution, SlopedReLU, halves
+from accelir_plugins._layers import Deconvolution, SlopedReLU, half_of, scaled
 from accelir_plugins.fsrcnn import FSRCNN
 
 
@@ -71,11 +71,24 @@ def test_sloped_relu_is_prelu() -> None:
 
 
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_halves_are_those_of_the_channels_and_compact(form: torch.memory_format) -> None:
+def test_halves_of_a_convolution_are_those_of_its_channels_and_compact(form: torch.memory_format) -> None:
+    torch.manual_seed(0)
     x = torch.randn(2, 6, 5, 7).to(memory_format=form)
-    first, second = halves(x)
-    assert torch.equal(torch.cat([first, second], dim=1), x)
-    assert first.is_contiguous(memory_format=form) and second.is_contiguous(memory_format=form)
+    all_channels = nn.Conv2d(6, 8, 3, padding=1).to(memory_format=form)
+    by_themselves = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+    expected = all_channels(x)
+    for which, half in enumerate(by_themselves(expected).chunk(2, dim=1)):
+        part = half_of(all_channels, x, which)
+        torch.testing.assert_close(part, expected.chunk(2, dim=1)[which])
+        assert part.is_contiguous(memory_format=form)
+        torch.testing.assert_close(half_of(by_themselves, part, which), half)
+
+
+def test_factors_go_into_the_weights() -> None:
+    torch.manual_seed(0)
+    x, factors = torch.randn(2, 6, 5, 7), torch.randn(8, 1, 1)
+    for layer in (nn.Conv2d(6, 8, 1), nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.Conv2d(6, 8, 1, groups=2)):
+        torch.testing.assert_close(scaled(layer, x, factors), factors * layer(x))
 
 
 def test_norms_of_nafnet_and_restormer_are_over_channels() -> None:

@@ -136,6 +136,21 @@ def test_a_network_with_strides_that_enlarges_wrongly_is_told() -> None:
         TorchNetwork(Halving(), SuperResolution(4), multiple=2).restore(PHOTO[:33, :41])
 
 
+@pytest.mark.parametrize("skips", [False, True], ids=["returns less", "fails inside"])
+def test_a_network_with_strides_that_are_not_said_is_told_to_say_them(skips: bool) -> None:
+    class Strided(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            halved = nn.functional.interpolate(x[..., ::2, ::2][..., : x.shape[-2] // 2, :], scale_factor=2)
+            return x + halved if skips else halved
+
+    with pytest.raises(InvalidInputError, match="multiple=8"):
+        TorchNetwork(Strided(), Denoise(25)).restore(PHOTO[:33, :40])
+    assert TorchNetwork(Strided(), Denoise(25), multiple=2).restore(PHOTO[:33, :40]).shape == (33, 40, 3)
+    with pytest.raises(InvalidInputError) as told:
+        TorchNetwork(EDSR(8), Denoise(25)).restore(PHOTO[:33, :40])
+    assert "multiple" not in str(told.value)
+
+
 def test_restore_returns_what_came_in() -> None:
     net = TorchNetwork(EDSR(8), SuperResolution(4))
     assert net.restore(PHOTO).shape == (360, 280, 3)

@@ -6,7 +6,6 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
 
@@ -17,13 +16,14 @@ from torch import nn
 
 from accelir import registry
 from accelir.cost import Cost, counted, whole_number
-from accelir.errors import AccelIRError, InvalidInputError
+from accelir.errors import InvalidInputError
+from accelir.failing import about_strides, failing_as
 from accelir.image import ImageArray, as_image_array, in_colour, require_image
 from accelir.tasks import Task
 from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import Span, at_once, side_for, tiles
 
-__all__ = ["IRNetwork", "TorchNetwork", "as_module", "failing_as"]
+__all__ = ["IRNetwork", "TorchNetwork", "as_module"]
 
 BAND = 2**17
 """Pixels that are rounded at a time on a CPU."""
@@ -237,8 +237,8 @@ class IRNetwork(ABC):
         Args:
             height: Of the input.
             width: Of the input.
-            side: Of the tiles without their margin; by default 512, or the whole of an image of up to one megapixel for
-                a network whose receptive field has no end.
+            side: Of the tiles without their margin; by default 512. For a network whose receptive field has no end, by
+                default the whole of an image of up to one megapixel, and of a larger one parts of at most 1024.
         """
         return tiles(height, width, side, receptive_field=self.receptive_field, multiple=self.multiple)
 
@@ -259,9 +259,11 @@ class IRNetwork(ABC):
         count, _, height, width = batch.shape
         expected = (count, 3, height * self.task.scale, width * self.task.scale)
         if tuple(restored.shape) != expected:
+            nearly = restored.dim() == 4 and round(restored.shape[-2] / height) == self.task.scale
+            hint = about_strides(batch) if nearly else ""
             raise InvalidInputError(
                 f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
-                f"promises {expected}."
+                f"promises {expected}.{hint}"
             )
 
     def _run(self, images: ImageArray, device: torch.device, dtype: torch.dtype) -> ImageArray:
@@ -334,29 +336,6 @@ class TorchNetwork(IRNetwork):
         restored: Any = self.module(padded)
         self._check_shape(padded, restored)
         return restored[..., : height * self.task.scale, : width * self.task.scale]
-
-
-@contextmanager
-def failing_as(name: str, batch: torch.Tensor) -> Iterator[None]:
-    """What fails in a network's module, told as an error of this library; a lack of memory stays what it is.
-
-    Args:
-        name: Of the network.
-        batch: Its input.
-
-    Raises:
-        InvalidInputError: Something failed.
-    """
-    try:
-        yield
-    except (AccelIRError, torch.OutOfMemoryError, MemoryError):
-        raise
-    except Exception as error:
-        said = str(error).strip().partition("\n")[0]
-        kind = str(batch.dtype).removeprefix("torch.")
-        raise InvalidInputError(
-            f"Network {name!r} failed on {kind} {tuple(batch.shape)}: {type(error).__name__}: {said}"
-        ) from error
 
 
 def _several(images: object) -> list[Any]:

@@ -16,7 +16,8 @@ __all__ = [
     "as_typed",
     "bilinear_deconvolution",
     "bilinear_subpixel",
-    "halves",
+    "half_of",
+    "scaled",
 ]
 
 
@@ -26,15 +27,25 @@ def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
     return torch.autocast(x.device.type, enabled=False) if known else nullcontext()
 
 
-def halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both halves of the channels, each compact: on slices of pixels a CPU takes several times as long.
+def half_of(layer: nn.Conv2d, x: torch.Tensor, which: int) -> torch.Tensor:
+    """One half of what a convolution makes, 0 or 1: compact, where a half of the whole's channels is in slices.
 
     Args:
-        x: (N, 2 * C, H, W).
+        layer: Of all channels, or of each by itself, as many groups as inputs and outputs.
+        x: Its input; of a layer of each channel by itself, only that half of it.
+        which: The first half of the outputs or the second.
     """
-    form = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    first, second = (half.contiguous(memory_format=form) for half in x.chunk(2, dim=1))
-    return first, second
+    outputs = layer.out_channels // 2
+    part = slice(which * outputs, (which + 1) * outputs)
+    bias = None if layer.bias is None else layer.bias[part]
+    groups = 1 if layer.groups == 1 else outputs
+    return nn.functional.conv2d(x, layer.weight[part], bias, padding=layer.padding, groups=groups)
+
+
+def scaled(layer: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """What a convolution makes, times a factor for each channel (C, 1, 1), which its weights take: they are few."""
+    bias = None if layer.bias is None else layer.bias * factors.flatten()
+    return nn.functional.conv2d(x, layer.weight * factors[..., None], bias, padding=layer.padding, groups=layer.groups)
 
 
 class Deconvolution(nn.ConvTranspose2d):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
-from accelir_plugins._layers import halves
+from accelir_plugins._layers import half_of, scaled
 from accelir_plugins._weights import load_weights
 
 
@@ -31,12 +31,6 @@ class _LayerNorm(nn.Module):
         return functional.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, 1e-6).permute(0, 3, 1, 2)
 
 
-def _gate(x: torch.Tensor) -> torch.Tensor:
-    """The paper's SimpleGate: one half of the channels times the other."""
-    first, second = halves(x)
-    return first * second
-
-
 class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,11 +45,18 @@ class _Block(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = _gate(self.conv2(self.conv1(self.norm1(x))))
+        normed = self.norm1(x)
+        # The paper's SimpleGate: one half of the channels times the other.
+        features = self._expanded(normed, 0) * self._expanded(normed, 1)
         # The paper's simplified channel attention: channels are weighted by their means over the image.
         features = features * self.attention(features.mean(dim=(2, 3), keepdim=True))
-        x = x + self.beta * self.conv3(features)
-        return x + self.gamma * self.conv5(_gate(self.conv4(self.norm2(x))))
+        x = x + scaled(self.conv3, features, self.beta)
+        normed = self.norm2(x)
+        features = half_of(self.conv4, normed, 0) * half_of(self.conv4, normed, 1)
+        return x + scaled(self.conv5, features, self.gamma)
+
+    def _expanded(self, x: torch.Tensor, which: int) -> torch.Tensor:
+        return half_of(self.conv2, half_of(self.conv1, x, which), which)
 
 
 def _stage(width: int, blocks: int) -> nn.Sequential:

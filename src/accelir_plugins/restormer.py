@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Denoise
-from accelir_plugins._layers import as_typed, halves
+from accelir_plugins._layers import as_typed, half_of
 from accelir_plugins._weights import load_weights
 
 EXPANSION = 2.66
@@ -47,6 +47,13 @@ class _Conv(nn.Sequential):
             nn.Conv2d(inputs, outputs, 1, bias=False),
             nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs, bias=False),
         )
+
+    def one_half(self, x: torch.Tensor, which: int) -> torch.Tensor:
+        """The first or the second half of the channels that it makes."""
+        for layer in self:
+            assert isinstance(layer, nn.Conv2d)
+            x = half_of(layer, x, which)
+        return x
 
 
 class _ChannelAttention(nn.Module):
@@ -102,7 +109,7 @@ class _GatedForward(nn.Module):
         self.project = nn.Conv2d(hidden, width, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate, features = halves(self.expand(x))
+        gate, features = self.expand.one_half(x, 0), self.expand.one_half(x, 1)
         return self.project(functional.gelu(gate) * features)
 
 

@@ -10,8 +10,9 @@ import torch
 
 from accelir.codec import Codec, Sensitivity
 from accelir.errors import NotDifferentiableError
+from accelir.failing import failing_as
 from accelir.image import ImageArray, in_colour
-from accelir.network import IRNetwork, failing_as
+from accelir.network import IRNetwork
 from accelir.tensors import channels_last, fast_dtype
 from accelir.tiles import Span
 

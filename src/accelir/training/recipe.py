@@ -26,7 +26,7 @@ from torch import nn
 
 from accelir.checks import as_number
 from accelir.errors import DecodeError, InvalidInputError
-from accelir.network import failing_as
+from accelir.failing import failing_as
 from accelir.tensors import channels_last, fast_dtype
 from accelir.threads import processors
 from accelir.training.data import Batch, Source
