@@ -1,9 +1,12 @@
 """The layers that networks share do the same sums as torch's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import accelir
 from accelir.network import TorchNetwork
@@ -75,7 +78,7 @@ def test_halves_of_a_convolution_are_those_of_its_channels_and_compact(form: tor
     torch.manual_seed(0)
     x = torch.randn(2, 6, 5, 7).to(memory_format=form)
     all_channels = nn.Conv2d(6, 8, 3, padding=1).to(memory_format=form)
-    by_themselves = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+    by_themselves = nn.Conv2d(8, 8, 3, padding=1, groups=8)
     expected = all_channels(x)
     for which, half in enumerate(by_themselves(expected).chunk(2, dim=1)):
         part = half_of(all_channels, x, which)
@@ -176,16 +179,24 @@ def test_channel_attention_compares_channels_in_float32(monkeypatch: pytest.Monk
         assert torch.equal(weights, compare(query, key))
 
 
-def test_restormer_adds_in_float32_where_it_convolves_in_bfloat16() -> None:
+@pytest.mark.parametrize("family", [restormer, nafnet])
+def test_a_stream_is_float32_where_convolutions_are_bfloat16(family: Any) -> None:
     torch.manual_seed(0)
-    module = restormer.Restormer(8).eval()
-    seen, convolved = [], []
+    module = {restormer: restormer.Restormer, nafnet: nafnet.NAFNet}[family](8).eval()
+    seen: list[torch.dtype] = []
+    convolved: list[torch.dtype] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is torch.ops.aten.convolution.default:
+                convolved.append(args[0].dtype)
+            return function(*args, **(kwargs or {}))
+
     for part in module.modules():
-        if isinstance(part, restormer._Block):
-            part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
-        if isinstance(part, restormer._Conv):
-            part.register_forward_hook(lambda _, inputs, made: convolved.append(made.dtype))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        if isinstance(part, family._Block):
+            part.register_forward_hook(lambda _, inputs, made: seen.append(made.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), Watch():
         restored = module(torch.rand(1, 3, 16, 24))
-    assert set(seen) == {torch.float32} and set(convolved) == {torch.bfloat16}
-    assert restored.dtype is torch.float32
+    assert set(seen) == {torch.float32} and restored.dtype is torch.float32
+    # The first of them is the only one that does not round.
+    assert convolved[0] is torch.float32 and set(convolved[1:]) == {torch.bfloat16}

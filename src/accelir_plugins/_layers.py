@@ -30,6 +30,8 @@ def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
 def half_of(layer: nn.Conv2d, x: torch.Tensor, which: int) -> torch.Tensor:
     """One half of what a convolution makes, 0 or 1: compact, where a half of the whole's channels is in slices.
 
+    The layer is not called, and its hooks do not run.
+
     Args:
         layer: Of all channels, or of each by itself, as many groups as inputs and outputs.
         x: Its input; of a layer of each channel by itself, only that half of it.
@@ -39,13 +41,17 @@ def half_of(layer: nn.Conv2d, x: torch.Tensor, which: int) -> torch.Tensor:
     part = slice(which * outputs, (which + 1) * outputs)
     bias = None if layer.bias is None else layer.bias[part]
     groups = 1 if layer.groups == 1 else outputs
-    return nn.functional.conv2d(x, layer.weight[part], bias, padding=layer.padding, groups=groups)
+    return nn.functional.conv2d(x, layer.weight[part], bias, layer.stride, layer.padding, layer.dilation, groups)
 
 
 def scaled(layer: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """What a convolution makes, times a factor for each channel (C, 1, 1), which its weights take: they are few."""
+    """What a convolution makes, times a factor for each channel (C, 1, 1), which its weights take: they are few.
+
+    The layer is not called, and its hooks do not run.
+    """
     bias = None if layer.bias is None else layer.bias * factors.flatten()
-    return nn.functional.conv2d(x, layer.weight * factors[..., None], bias, padding=layer.padding, groups=layer.groups)
+    weight = layer.weight * factors[..., None]
+    return nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 class Deconvolution(nn.ConvTranspose2d):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
-from accelir_plugins._layers import half_of, scaled
+from accelir_plugins._layers import as_typed, half_of, scaled
 from accelir_plugins._weights import load_weights
 
 
@@ -50,7 +50,7 @@ class _Block(nn.Module):
         features = self._expanded(normed, 0) * self._expanded(normed, 1)
         # The paper's simplified channel attention: channels are weighted by their means over the image.
         features = features * self.attention(features.mean(dim=(2, 3), keepdim=True))
-        x = x + scaled(self.conv3, features, self.beta)
+        x = x.to(self.beta.dtype) + scaled(self.conv3, features, self.beta)
         normed = self.norm2(x)
         features = half_of(self.conv4, normed, 0) * half_of(self.conv4, normed, 1)
         return x + scaled(self.conv5, features, self.gamma)
@@ -65,6 +65,8 @@ def _stage(width: int, blocks: int) -> nn.Sequential:
 
 class NAFNet(nn.Module):
     """NAFNet: 32 and 64 channels in the paper.
+
+    Where the convolutions compute in bfloat16, the first of them and what goes from block to block stay in float32.
 
     Args:
         width: Channels of the body at full resolution; 2, 4, 8 and 16 times that below.
@@ -100,7 +102,8 @@ class NAFNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
         padded = functional.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
-        features = self.head(padded)
+        with as_typed(padded):
+            features = self.head(padded)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             features = encoder(features)
