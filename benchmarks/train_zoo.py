@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ from accelir.image import ImageArray
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur, Task
 from accelir.threads import processors
-from accelir.training.data import Pairs, Source, in_two_sizes, make_pairs
+from accelir.training.data import Pairs, Source, compress_randomly, in_two_sizes, make_pairs
 from accelir.training.recipe import Auxiliary, Recipe, train
 from accelir.training.resident import ResidentPairs
 from accelir.training.shake import SHAKE_FROM_NOTHING, SHAKE_ON, KernelNaming, ShakePairs
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="by default the table's; with --again two fifths of it")
     parser.add_argument("--batch", type=int, help="crops in a step, instead of the table's: a GPU has room for more")
     parser.add_argument("--patch", type=int, help="side of the crops, instead of the table's")
+    parser.add_argument("--clean", type=float, help="share of the prepared inputs that stay clean, by default 0.25")
     parser.add_argument("--seconds", type=float, help="end by then, if the steps take longer")
     parser.add_argument("--compiled", action="store_true", help="by torch.compile")
     parser.add_argument("--device", default="cpu")
@@ -70,7 +71,7 @@ def main() -> None:
         job = asked(name, options)
         torch.manual_seed(job.recipe.seed)
         deblurs = options.again or job.start is not None
-        source, auxiliary = material(job, options.data, options.device, deblurs=deblurs)
+        source, auxiliary = material(job, options, deblurs=deblurs)
         module = started(name, job, source, again=options.again)
         clock = time.time()
         spent = path.with_suffix(".seconds.checkpoint")
@@ -177,20 +178,22 @@ def first_losses(module: nn.Module, source: Source, recipe: Recipe) -> Iterator[
         yield (module(inputs) - references).abs().mean()
 
 
-def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:
+def material(job: Job, options: argparse.Namespace, *, deblurs: bool) -> tuple[Source, Auxiliary | None]:
     """What a network is trained on, and with which further loss.
 
     Args:
         job: Of the network.
-        data: As on the command line.
-        device: As on the command line.
+        options: The command line.
         deblurs: Whether a network against blur deblurs already, as it starts.
     """
-    family, resident = job.family, torch.device(device).type != "cpu"
+    family, data, device = job.family, options.data, options.device
+    resident = torch.device(device).type != "cpu"
+    if options.clean is not None and (resident or family.side is None):
+        raise SystemExit("--clean is for inputs that are prepared before the training, on a CPU.")
     if family.side is not None:
         if resident:
             return ResidentPairs(sharp_photographs(data), family.task, device=device), None
-        return pairs(data, family.task, family.side), None
+        return pairs(data, family.task, family.side, _pairs_seed(job.recipe), options.clean), None
     assert isinstance(family.task, Deblur)
     blur = kernels(data)
     naming = KernelNaming.of(family.build(job.width), len(blur))
@@ -202,10 +205,23 @@ def material(job: Job, data: Path, device: str, *, deblurs: bool) -> tuple[Sourc
 
 
 @lru_cache(maxsize=1)
-def pairs(data: Path, task: Task, side: int) -> Pairs:
+def pairs(data: Path, task: Task, side: int, seed: int, clean: float | None) -> Pairs:
     """Made once for networks of the same task in a row."""
     print(f"preparing {PAIRS} pairs for {task.name}", flush=True)
-    return make_pairs(pictures_in(data / "train"), task, count=PAIRS, side=side, seed=PAIRS_SEED, workers=processors())
+    return make_pairs(
+        pictures_in(data / "train"),
+        task,
+        count=PAIRS,
+        side=side,
+        seed=seed,
+        workers=processors(),
+        compress=partial(compress_randomly, clean=clean),
+    )
+
+
+def _pairs_seed(recipe: Recipe) -> int:
+    """Other pairs for a training that goes on."""
+    return PAIRS_SEED + recipe.seed
 
 
 @lru_cache(maxsize=1)
@@ -247,7 +263,7 @@ def write_provenance(
 ) -> None:
     """Where the weights come from, beside them; a training that went on keeps the records of those before it."""
     path, again, gpu = WEIGHTS / f"{name}.json", options.again, torch.device(options.device).type != "cpu"
-    drawn = "crops drawn as it went" if gpu or job.family.side is None else _prepared(job.family.side)
+    drawn = "crops drawn as it went" if gpu or job.family.side is None else _prepared(job, options.clean)
     # Each of several processes takes a batch of its own in a step.
     record: dict[str, object] = {
         "name": name,
@@ -266,6 +282,7 @@ def write_provenance(
             if again or job.recipe.learning_rate != ZOO[name].recipe.learning_rate
             else ""
         )
+        + ("" if options.clean is None else f" --clean {options.clean:g}")
         + (" --compiled" if options.compiled else "")
         + (f" --device {options.device}" if gpu else ""),
         "commit": commit,
@@ -284,8 +301,9 @@ def write_provenance(
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _prepared(side: int) -> str:
-    return f"{PAIRS} pairs of side {side}, seed {PAIRS_SEED}"
+def _prepared(job: Job, clean: float | None) -> str:
+    share = "" if clean is None else f", {clean:.0%} clean"
+    return f"{PAIRS} pairs of side {job.family.side}, seed {_pairs_seed(job.recipe)}{share}"
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Pairs:
         return Batch(inputs, references)
 
 
-def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Array:
+def compress_randomly(image: Array, task: Task, rng: np.random.Generator, *, clean: float | None = None) -> Array:
     """An input as a network meets it: clean, through Pillow's JPEG or one in our manner (`accelir.training.mixture`).
 
     The last is simulated: flat-to-tilted quantisation steps and a dead zone that differs from block to block stand in
@@ -110,9 +110,12 @@ def compress_randomly(image: Array, task: Task, rng: np.random.Generator) -> Arr
         image: uint8 (H, W, 3), sides multiples of 16.
         task: Decides the range of qualities: a noisy picture is stored at lower ones.
         rng: Source of all randomness.
+        clean: Share of the inputs that stay as they are, by default the mixture's.
     """
-    kind = rng.random()
     mixture = NOISY_MIXTURE if isinstance(task, Denoise) else MIXTURE
+    if clean is not None:
+        mixture = mixture.with_clean(clean)
+    kind = rng.random()
     if kind < mixture.clean:
         return image
     if kind < mixture.clean + mixture.usual:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["MIXTURE", "NOISY_MIXTURE", "Mixture"]
 
@@ -39,6 +39,10 @@ class Mixture:
     dead: tuple[float, float] = (0.0, 0.25)
     dead_spread: tuple[float, float] = (0.0, 0.12)
     most_dead: float = 0.4
+
+    def with_clean(self, clean: float) -> Mixture:
+        """The same, but for the share that stays as it is."""
+        return replace(self, clean=clean, usual=self.usual * (1 - clean) / (1 - self.clean))
 
 
 MIXTURE = Mixture(qualities=(30, 96), steps=(5, 36), tilts=(-0.5, 0.15))
