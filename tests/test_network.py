@@ -55,14 +55,31 @@ def test_tiles_that_change_the_result_are_few_and_alike() -> None:
         return [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in found]
 
     assert parts(1024, 1024) == [(1024, 1024)] and parts(700, 1400) == [(700, 1400)]
-    assert parts(1080, 1280) == [(576, 640), (576, 640), (504, 640), (504, 640)]
-    assert parts(900, 2100) == [(900, 704), (900, 704), (900, 692)]
+    assert parts(1080, 1280) == [(544, 640), (544, 640), (536, 640), (536, 640)]
+    assert parts(900, 2100) == [(900, 704), (900, 696), (900, 700)]
+
+
+@pytest.mark.parametrize("multiple", [1, 8, 24, 32, 48, 96, 1000])
+def test_no_tile_of_a_network_without_end_is_too_large_or_a_sliver(multiple: int) -> None:
+    for width in (1025, 2047, 2049, 3073, 5000, 15361):
+        columns = [span for _, span in tiles(1025, width, None, receptive_field=None, multiple=multiple)]
+        columns = list(dict.fromkeys(columns))
+        sides = [span.stop - span.start for span in columns]
+        assert sum(sides) == width and all(span.start % multiple == 0 for span in columns)
+        assert max(sides) <= max(1024, multiple)
+        assert min(sides) >= max(max(sides) - 1.5 * multiple, 1)
+
+
+def test_a_cpu_gets_larger_tiles_for_narrow_networks_that_do_not_enlarge() -> None:
+    sides = [side_for("cpu", field, 1, width, 900) for field, width in ((25, 8), (147, 16), (147, 32), (147, 48))]
+    assert sides == [1448 - 26, 1024 - 148, 724 - 148, 512]
+    assert side_for("cpu", 25, 4, 8, 900) is None
 
 
 def test_a_cpu_gets_smaller_tiles_of_large_images_for_wide_networks() -> None:
     # Unless most of a tile would be margin, or the whole image is one.
     assert [side_for("cpu", field, 1, 64, 900) for field in (25, 207, None)] == [224, None, None]
-    assert [side_for("cpu", 25, 1, *asked) for asked in ((64, 512), (63, 900))] == [None, None]
+    assert [side_for("cpu", 25, 1, *asked) for asked in ((64, 512), (0, 900))] == [None, None]
     torch.manual_seed(0)
     wide = TorchNetwork(DnCNN(64, 3), Denoise(25), width=64, receptive_field=7)
     large = np.tile(PHOTO, (2, 8, 1))
@@ -136,19 +153,64 @@ def test_a_network_with_strides_that_enlarges_wrongly_is_told() -> None:
         TorchNetwork(Halving(), SuperResolution(4), multiple=2).restore(PHOTO[:33, :41])
 
 
-@pytest.mark.parametrize("skips", [False, True], ids=["returns less", "fails inside"])
-def test_a_network_with_strides_that_are_not_said_is_told_to_say_them(skips: bool) -> None:
-    class Strided(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            halved = nn.functional.interpolate(x[..., ::2, ::2][..., : x.shape[-2] // 2, :], scale_factor=2)
-            return x + halved if skips else halved
+class Less(nn.Module):
+    """Returns two rows for every two, and so less of an odd number."""
 
-    with pytest.raises(InvalidInputError, match="multiple=8"):
-        TorchNetwork(Strided(), Denoise(25)).restore(PHOTO[:33, :40])
-    assert TorchNetwork(Strided(), Denoise(25), multiple=2).restore(PHOTO[:33, :40]).shape == (33, 40, 3)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x[..., ::2, ::2][..., : x.shape[-2] // 2, :], scale_factor=2)
+
+
+class Sums(Less):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + super().forward(x)
+
+
+class Joins(Less):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, super().forward(x)], dim=1)[:, :3]
+
+
+class Unshuffles(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2)
+
+
+class Windows(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3]).reshape(x.shape)
+
+
+@pytest.mark.parametrize("module", [Less(), Sums(), Joins(), Unshuffles(), Windows()])
+def test_a_network_with_strides_that_are_not_said_is_told_to_say_them(module: nn.Module) -> None:
+    with pytest.raises(InvalidInputError, match=r"\. If .* accelir\.TorchNetwork\(module, task, multiple=8\)"):
+        TorchNetwork(module, Denoise(25)).restore(PHOTO[:33, :40])
+    assert TorchNetwork(module, Denoise(25), multiple=2).restore(PHOTO[:33, :40]).shape == (33, 40, 3)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        TorchNetwork(nn.Conv2d(3, 5, 1), Denoise(25)),
+        TorchNetwork(EDSR(8), Denoise(25)),
+        # It says its stride, and another one than it has.
+        TorchNetwork(Sums(), Denoise(25), multiple=3),
+    ],
+    ids=["channels", "size", "said"],
+)
+def test_strides_are_not_thought_of_where_something_else_is_wrong(network: TorchNetwork) -> None:
     with pytest.raises(InvalidInputError) as told:
-        TorchNetwork(EDSR(8), Denoise(25)).restore(PHOTO[:33, :40])
-    assert "multiple" not in str(told.value)
+        network.restore(PHOTO[:33, :40])
+    assert "multiple=" not in str(told.value)
+
+
+def test_strides_are_not_thought_of_where_channels_differ() -> None:
+    class Widens(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.cat([x, x[:, :2]], dim=1)
+
+    with pytest.raises(InvalidInputError, match="must match") as told:
+        TorchNetwork(Widens(), Denoise(25)).restore(PHOTO[:33, :40])
+    assert "multiple=" not in str(told.value)
 
 
 def test_restore_returns_what_came_in() -> None:
@@ -181,6 +243,8 @@ def test_the_fingerprint_follows_the_weights() -> None:
     second.load_state_dict(first.state_dict())
     assert fingerprints[0] != fingerprints[1]
     assert TorchNetwork(second, Denoise(25), family="f").fingerprint() == fingerprints[0]
+    # Profiles of what the same weights computed before fit no longer.
+    assert TorchNetwork(second, Denoise(25), family="f", revision="2").fingerprint() != fingerprints[0]
 
 
 def test_what_torch_has_compiled_keeps_its_fingerprint_and_so_its_profile() -> None:

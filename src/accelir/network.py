@@ -45,6 +45,8 @@ class IRNetwork(ABC):
         differentiable: Whether `forward` can be differentiated by its input.
         provenance: Where the weights come from, as far as is known: what JSON can hold.
         file_kind: The kind of network file that it was read from; empty for any other.
+        revision: Of what it computes: another one whenever that changes and the weights do not, so that profiles of
+            before are no longer taken for its own.
     """
 
     name: str
@@ -55,6 +57,7 @@ class IRNetwork(ABC):
     differentiable: bool = True
     provenance: Mapping[str, Any] = MappingProxyType({})
     file_kind: str = ""
+    revision: str = ""
     multiple: int = 1
     """Tiles start at multiples of this many input pixels (the stride of the coarsest scale inside the network)."""
 
@@ -216,14 +219,14 @@ class IRNetwork(ABC):
 
         def run() -> None:
             batch = torch.empty(1, 3, height, width, device=self.device)
-            with failing_as(self.name, batch):
+            with failing_as(self.name, batch, multiple=self.multiple):
                 self.forward(batch)
 
         return counted(run, self.modules)
 
     def fingerprint(self) -> str:
-        """A hash of the weights, to which profiles are bound: 16 hexadecimal digits."""
-        digest = hashlib.sha256(self.family.encode())
+        """A hash of the weights and the revision, to which profiles are bound: 16 hexadecimal digits."""
+        digest = hashlib.sha256(f"{self.family} {self.revision}".strip().encode())
         for module in self.modules:
             for key, value in sorted(module.state_dict().items()):
                 # Of what torch.compile has wrapped as of what it wraps.
@@ -259,8 +262,9 @@ class IRNetwork(ABC):
         count, _, height, width = batch.shape
         expected = (count, 3, height * self.task.scale, width * self.task.scale)
         if tuple(restored.shape) != expected:
-            nearly = restored.dim() == 4 and round(restored.shape[-2] / height) == self.task.scale
-            hint = about_strides(batch) if nearly else ""
+            alike = tuple(restored.shape[:-2]) == expected[:-2]
+            nearly = alike and round(restored.shape[-2] / height) == self.task.scale
+            hint = about_strides(batch, self.multiple) if nearly else ""
             raise InvalidInputError(
                 f"Network {self.name!r} made {tuple(restored.shape)} of {tuple(batch.shape)}; task {self.task.name!r} "
                 f"promises {expected}.{hint}"
@@ -271,7 +275,7 @@ class IRNetwork(ABC):
         batch = torch.from_numpy(writable).to(device).permute(0, 3, 1, 2).float().div(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
-        with failing_as(self.name, batch), torch.inference_mode(), autocast:
+        with failing_as(self.name, batch, multiple=self.multiple), torch.inference_mode(), autocast:
             restored = self.forward(batch)
         self.check_output(batch, restored)
         return _pixels(restored)
@@ -294,6 +298,7 @@ class TorchNetwork(IRNetwork):
             not known.
         multiple: The stride of the coarsest scale inside the module. Sizes that are no multiples of it are padded by
             repeating the edge, at the bottom and on the right, and cropped again.
+        revision: Of what the module computes, as in `IRNetwork`.
 
     Raises:
         InvalidInputError: No module, no task, or a number out of range.
@@ -310,6 +315,7 @@ class TorchNetwork(IRNetwork):
         width: int = 0,
         receptive_field: int | None = None,
         multiple: int = 1,
+        revision: str = "",
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InvalidInputError(f"TorchNetwork wraps a torch.nn.Module; got {type(module).__name__}.")
@@ -324,6 +330,7 @@ class TorchNetwork(IRNetwork):
         self.width = whole_number("width", width, least=0)
         self.receptive_field = None if receptive_field is None else whole_number("receptive_field", receptive_field)
         self.multiple = whole_number("multiple", multiple)
+        self.revision = revision
         self.provenance = getattr(module, "provenance", {})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

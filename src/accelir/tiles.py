@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import isqrt
 
 __all__ = ["TILE", "Span", "at_once", "margin_of", "side_for", "tiles"]
 
@@ -16,6 +18,11 @@ time, which may be had again without the system's help."""
 
 WIDE_TILE = 224
 """Side of these tiles, for networks whose margin is an eighth of that or less."""
+
+NUMBERS = 2**24
+"""Of a tile in the body of a narrower network that does not enlarge, at most, on a CPU: its tiles are so large that the
+margins, which are seen twice, are few. That is 32 MiB in bfloat16, and the C library of Linux asks the system anew for
+each block that is larger."""
 
 GPU_OUTPUT = 2048
 """Side of what a GPU makes of a tile, which it takes larger ones to keep busy: a few GiB for wide networks."""
@@ -74,8 +81,10 @@ def side_for(device_type: str, receptive_field: int | None, scale: int, width: i
     if receptive_field is None:
         return None
     if device_type == "cpu":
-        wide = width >= WIDE and 8 * margin_of(receptive_field) <= WIDE_TILE
-        return WIDE_TILE if wide and longest > TILE else None
+        margin = margin_of(receptive_field)
+        if width >= WIDE:
+            return WIDE_TILE if 8 * margin <= WIDE_TILE and longest > TILE else None
+        return max(isqrt(NUMBERS // width) - 2 * margin, TILE) if width and scale == 1 else None
     return max(GPU_OUTPUT // scale, TILE)
 
 
@@ -89,25 +98,31 @@ def tiles(
 ) -> Iterator[tuple[Span, Span]]:
     """The tiles of an image, row by row: the rows and the columns of each; see `accelir.network.IRNetwork.tiles`."""
     margin = -(-margin_of(receptive_field) // multiple) * multiple
+    tall: Sequence[int]
+    wide: Sequence[int]
     if side is None and receptive_field is None:
         whole = height * width <= WHOLE_IMAGE
-        tall, wide = (height, width) if whole else (_alike(height, margin), _alike(width, margin))
+        tall, wide = ([0], [0]) if whole else (_alike(height, multiple), _alike(width, multiple))
     else:
         tile = TILE if side is None else side
-        tall = wide = max(tile - tile % multiple, multiple)
-    for rows in _spans(height, tall, margin):
-        for columns in _spans(width, wide, margin):
+        step = max(tile - tile % multiple, multiple)
+        tall, wide = range(0, height, step), range(0, width, step)
+    for rows in _spans(tall, height, margin):
+        for columns in _spans(wide, width, margin):
             yield rows, columns
 
 
-def _alike(side: int, step: int) -> int:
-    """A multiple of ``step`` that divides a side into as few parts as are allowed, and the last is no sliver."""
-    parts = -(-side // WHOLE_SIDE)
-    return -(-side // (parts * step)) * step
+def _alike(side: int, multiple: int) -> list[int]:
+    """Where the parts of a side start, at multiples: of about one size, and as few as `WHOLE_SIDE` allows."""
+    most, parts = max(WHOLE_SIDE, multiple), 1
+    while True:
+        starts = sorted({round(part * side / parts / multiple) * multiple for part in range(parts)})
+        if all(stop - start <= most for start, stop in pairwise([*starts, side])):
+            return starts
+        parts += 1
 
 
-def _spans(side: int, tile: int, margin: int) -> list[Span]:
+def _spans(starts: Sequence[int], side: int, margin: int) -> list[Span]:
     return [
-        Span(start, min(start + tile, side), max(start - margin, 0), min(start + tile + margin, side))
-        for start in range(0, side, tile)
+        Span(start, stop, max(start - margin, 0), min(stop + margin, side)) for start, stop in pairwise([*starts, side])
     ]

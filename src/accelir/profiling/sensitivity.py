@@ -123,7 +123,7 @@ def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, tim
 
         def run(batch: torch.Tensor = batch) -> torch.Tensor:
             autocast = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
-            with failing_as(network.name, batch), torch.enable_grad(), autocast:
+            with failing_as(network.name, batch, multiple=network.multiple), torch.enable_grad(), autocast:
                 # A copy, for modules that change their input in place.
                 restored = network.forward(batch.clone())
             network.check_output(batch, restored)
@@ -137,7 +137,7 @@ def _pull_back(network: IRNetwork, colour: ImageArray, cotangent: Cotangent, tim
             weights = torch.zeros_like(restored)
             weights[inside] = cotangent(restored.detach()[inside], rows, columns)
             again = number + 1 < times and not compiled
-            with failing_as(network.name, batch):
+            with failing_as(network.name, batch, multiple=network.multiple):
                 (pulled,) = torch.autograd.grad(restored, batch, weights, retain_graph=again)
             gradients[number, rows.outer, columns.outer] += pulled[0].permute(1, 2, 0).float().cpu().numpy()
     return gradients
