@@ -22,6 +22,7 @@ from accelir import Denoise, SuperResolution, TorchNetwork
 from accelir.cli import app
 from accelir.pictures import picture
 from accelir.testing import network_checks
+from accelir_plugins._layers import half_of
 from accelir_plugins.carn import CARN
 from accelir_plugins.dncnn import DnCNN
 from accelir_plugins.edsr import EDSR
@@ -163,6 +164,22 @@ def test_constants_are_no_parameters(folder: Path) -> None:
     entry.value = json.dumps({key: value for key, value in json.loads(entry.value).items() if key != "params"})
     onnx.save(model, folder / "older.onnx")
     assert accelir.network(folder / "older.onnx").cost(16, 16).params >= 84 + 3 * 8 * 8
+
+
+def test_weights_that_are_made_of_others_are_made_for_the_file(folder: Path) -> None:
+    class Halved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.last = nn.Conv2d(3, 128, 9, padding=4), nn.Conv2d(64, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.last(half_of(self.wide, x, 0) * half_of(self.wide, x, 1))
+
+    path = accelir.export_onnx(TorchNetwork(Halved(), Denoise(25), "halved"), folder / "halved.onnx").path
+    model = onnx.load(path)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 3
+    assert {node.input[1] for node in convolutions} <= {constant.name for constant in model.graph.initializer}
 
 
 def test_windows_of_one_size_show_each_pixel_once(fixed: Path) -> None:

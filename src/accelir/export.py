@@ -35,6 +35,9 @@ OTHER = (40, 57)
 LARGEST = 65_536
 """Longest side of an input."""
 
+FOLDED = 2**22
+"""Numbers of the largest weights that are computed once, for the file, where a network makes them of others."""
+
 CONVERTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 """Loggers that tell of every operator of torchvision that is not there, and of what `ExportError` says anyway."""
 
@@ -178,6 +181,8 @@ def _quiet() -> Iterator[None]:
 
 def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: int, opset: int) -> Any:
     """The model, for one size or for heights and widths that are multiples of ``step``."""
+    import onnxscript.optimizer
+
     dynamic = None
     if size is None:
         height, width = (torch.export.Dim(side, min=1, max=LARGEST // step) for side in ("height", "width"))
@@ -195,6 +200,8 @@ def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: in
                 opset_version=opset,
                 verbose=False,
             )
+            model = program.model  # type: ignore[union-attr]
+            onnxscript.optimizer.optimize_ir(model, input_size_limit=FOLDED, output_size_limit=FOLDED)
         return program.model_proto  # type: ignore[union-attr]
     except Exception as error:
         # torch gives its export errors no common base but this.
