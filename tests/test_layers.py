@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import accelir
 from accelir.network import TorchNetwork
-from accelir_plugins import nafnet, restormer, swinir
-from accelir_plugins._layers import Deconvolution, SlopedReLU, half_of, scaled
+from accelir_plugins import mimounet, nafnet, restormer, swinir
+from accelir_plugins._layers import Deconvolution, SlopedReLU, Upsampling, half_of, joined, scaled
 from accelir_plugins.fsrcnn import FSRCNN
 
 
@@ -26,6 +26,8 @@ def test_deconvolution_is_transposed_convolution(kernel: int, stride: int, paddi
     made, plain = layer(image), nn.ConvTranspose2d.forward(layer, image)[..., : 6 * stride, : 7 * stride]
     assert made.shape == (2, 3, 6 * stride, 7 * stride)
     assert torch.allclose(made, plain, atol=1e-12)
+    last = image.detach().to(memory_format=torch.channels_last)
+    assert torch.allclose(layer(last, 0.5), plain + 0.5, atol=1e-12)
     wanted = torch.randn(made.shape, dtype=torch.float64)
     for ours, theirs in zip(
         torch.autograd.grad(made, [image, *layer.parameters()], wanted),
@@ -94,6 +96,46 @@ def test_factors_go_into_the_weights() -> None:
         torch.testing.assert_close(scaled(layer, x, factors), factors * layer(x))
 
 
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("activation", [[], [nn.ReLU()]], ids=["bare", "relu"])
+@pytest.mark.parametrize(("scale", "groups", "bias"), [(2, 1, True), (3, 1, False), (4, 2, True)])
+def test_upsampling_is_what_its_layers_make(
+    form: torch.memory_format, activation: list[nn.Module], scale: int, groups: int, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    first, last = (nn.Conv2d(4, 4 * scale**2, 3, padding=1, groups=groups, bias=bias) for _ in range(2))
+    layers = [first, *activation, nn.PixelShuffle(scale), last, nn.PixelShuffle(scale)]
+    ours, plain = Upsampling(*layers).to(memory_format=form), nn.Sequential(*layers)
+    image = torch.randn(2, 4, 5, 7).to(memory_format=form).requires_grad_()
+    made, expected = ours(image, 1.5, -0.5), plain(image) * 1.5 - 0.5
+    torch.testing.assert_close(made, expected)
+    assert made.is_contiguous(memory_format=form)
+    wanted = torch.randn(made.shape)
+    for mine, theirs in zip(
+        torch.autograd.grad(made, [image, *ours.parameters()], wanted),
+        torch.autograd.grad(expected, [image, *ours.parameters()], wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_convolution_of_several_inputs_is_that_of_them_joined() -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(2, width, 5, 7) for width in (3, 8, 5)]
+    for layer in (nn.Conv2d(16, 6, 1), nn.Conv2d(16, 6, 1, bias=False)):
+        torch.testing.assert_close(joined(layer, parts), layer(torch.cat(parts, dim=1)))
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_scales_are_merged_as_if_all_were_resized_before(scale: int) -> None:
+    torch.manual_seed(0)
+    fusion = mimounet._AsymmetricFusion(4, scale)
+    scales = [torch.randn(2, 4 * 2**at, 16 >> at, 24 >> at) for at in range(3)]
+    resized = [nn.functional.interpolate(part, size=(16 >> scale, 24 >> scale)) for part in scales]
+    expected = nn.Sequential.forward(fusion, torch.cat(resized, dim=1))
+    torch.testing.assert_close(fusion(scales), expected)
+
+
 def test_norms_of_nafnet_and_restormer_are_over_channels() -> None:
     x = torch.randn(2, 8, 5, 7) * 3 + 1
     mean, variance = x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True, unbiased=False)
@@ -119,7 +161,7 @@ def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding() -> None:
 
 @pytest.mark.parametrize("cell", [8, 4])
 def test_channel_attention_is_that_of_vectors_of_length_one(cell: int) -> None:
-    """Over all pixels, where they are two cells or less."""
+    """Over all pixels, where no side is more than two cells."""
     attention = _channel_attention(cell)
     x = torch.randn(2, 8, 8, 8, dtype=torch.float64)
     with torch.no_grad():

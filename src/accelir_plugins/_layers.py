@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +14,12 @@ __all__ = [
     "Deconvolution",
     "Merge",
     "SlopedReLU",
+    "Upsampling",
     "as_typed",
     "bilinear_deconvolution",
     "bilinear_subpixel",
     "half_of",
+    "joined",
     "scaled",
 ]
 
@@ -54,6 +57,82 @@ def scaled(layer: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Te
     return nn.functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
+def joined(layer: nn.Conv2d, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What a 1x1 convolution makes of several inputs joined: the sum of what its weights make of each.
+
+    torch takes several times as long to join inputs of different widths, where channels are last, as to convolve them.
+    The layer is not called, and its hooks do not run.
+    """
+    # Where work is counted or exported, the layer is as it is.
+    if isinstance(parts[0], FakeTensor):
+        whole: torch.Tensor = layer(torch.cat(list(parts), dim=1))
+        return whole
+    weights = torch.split(layer.weight, [part.shape[1] for part in parts], dim=1)
+    made = nn.functional.conv2d(parts[0], weights[0], layer.bias)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        made = made + nn.functional.conv2d(part, weight)
+    return made
+
+
+class Upsampling(nn.Sequential):
+    """Convolutions of stride 1, each before `torch.nn.PixelShuffle`, perhaps with an activation between the two.
+
+    torch's own shuffle moves numbers one by one. Where channels are last, the convolutions here make them in the order
+    of the pixels that they become, so that whole runs of them move, in a fraction of the time. The convolutions are not
+    called, and their hooks do not run.
+    """
+
+    def forward(self, x: torch.Tensor, gain: float = 1, offset: float = 0) -> torch.Tensor:
+        """What they make, times ``gain`` and plus ``offset``: the last one's weights take these, before activations."""
+        # Where work is counted or exported, the layers are as they are.
+        if isinstance(x, FakeTensor):
+            made: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return made if (gain, offset) == (1, 0) else made * gain + offset
+        stage: list[nn.Module] = []
+        for layer in self:
+            if not isinstance(layer, nn.PixelShuffle):
+                stage.append(layer)
+                continue
+            convolution, *activations = stage
+            assert isinstance(convolution, nn.Conv2d)
+            weight, bias = convolution.weight, convolution.bias
+            if layer is self[-1]:
+                weight, bias = _changed(weight, bias, gain, offset)
+            x = _enlarged(x, weight, bias, layer.upscale_factor, convolution.padding, convolution.groups)
+            for activation in activations:
+                x = activation(x)
+            stage = []
+        return x
+
+
+def _changed(
+    weight: torch.Tensor, bias: torch.Tensor | None, gain: float, offset: float
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weights and bias of an output times ``gain`` and plus ``offset``."""
+    if gain != 1:
+        weight, bias = weight * gain, None if bias is None else bias * gain
+    if offset:
+        bias = weight.new_full(weight.shape[:1], offset) if bias is None else bias + offset
+    return weight, bias
+
+
+def _enlarged(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, scale: int, padding: Any, groups: int = 1
+) -> torch.Tensor:
+    """What a pixel shuffle makes of a convolution of stride 1, by its weights."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    if last:
+        order = torch.arange(len(weight), device=x.device).reshape(groups, -1, scale**2).transpose(1, 2).flatten()
+        weight, bias = weight[order], None if bias is None else bias[order]
+    made = nn.functional.conv2d(x, weight, bias, padding=padding, groups=groups)
+    if not last:
+        return nn.functional.pixel_shuffle(made, scale)
+    count, _, height, width = made.shape
+    pixels = made.permute(0, 2, 3, 1).reshape(count, height, width, groups, scale, scale, -1)
+    placed = pixels.permute(0, 1, 4, 2, 5, 3, 6).reshape(count, height * scale, width * scale, -1)
+    return placed.permute(0, 3, 1, 2)
+
+
 class Deconvolution(nn.ConvTranspose2d):
     """A transposed convolution that makes ``stride`` pixels of one, computed as a convolution before a pixel shuffle.
 
@@ -73,21 +152,23 @@ class Deconvolution(nn.ConvTranspose2d):
         extra = max(0, stride - kernel + 2 * padding)
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, output_padding=extra)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, offset: float = 0) -> torch.Tensor:  # type: ignore[override]
+        """What it makes, plus ``offset``, which its bias takes."""
         stride, kernel, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
         # Where work is counted, multiplications by zeros are none; an exported network has the layer as it is.
         if isinstance(x, FakeTensor):
             height, width = (side * stride for side in x.shape[2:])
-            return super().forward(x)[..., :height, :width]
+            made = super().forward(x)[..., :height, :width]
+            return made + offset if offset else made
         reach = max((stride - 1 + padding) // stride, (kernel - 1 - padding) // stride)
         side = 2 * reach + 1
         before, after = stride * reach - padding, stride * (reach + 1) - kernel + padding
         # One number in the padded kernel is the place of an input, from the last to the first, and the phase.
         padded = nn.functional.pad(self.weight, (before, after, before, after))
         taps = padded.reshape(*self.weight.shape[:2], side, stride, side, stride).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+        weight = taps.reshape(-1, self.in_channels, side, side)
         bias = None if self.bias is None else self.bias.repeat_interleave(stride**2)
-        phases = nn.functional.conv2d(x, taps.reshape(-1, self.in_channels, side, side), bias, padding=reach)
-        return nn.functional.pixel_shuffle(phases, stride)
+        return _enlarged(x, *_changed(weight, bias, 1, offset), stride, padding=reach)
 
 
 class SlopedReLU(nn.PReLU):

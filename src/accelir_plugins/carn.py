@@ -12,7 +12,7 @@ from torch import nn
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
-from accelir_plugins._layers import Merge
+from accelir_plugins._layers import Merge, Upsampling
 from accelir_plugins._weights import load_weights
 
 GROUPS = 4
@@ -70,7 +70,7 @@ class CARN(nn.Module):
         stages: list[nn.Module] = []
         for _ in range(scale.bit_length() - 1):
             stages += [nn.Conv2d(width, 4 * width, 3, padding=1, groups=GROUPS), nn.ReLU(), nn.PixelShuffle(2)]
-        self.upsample = nn.Sequential(*stages)
+        self.upsample = Upsampling(*stages)
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

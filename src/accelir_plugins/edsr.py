@@ -10,6 +10,7 @@ from torch import nn
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
+from accelir_plugins._layers import Upsampling
 from accelir_plugins._weights import load_weights
 
 
@@ -40,7 +41,7 @@ class EDSR(nn.Module):
         stages: list[nn.Module] = []
         for _ in range(scale.bit_length() - 1):
             stages += [nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2)]
-        self.upsample = nn.Sequential(*stages)
+        self.upsample = Upsampling(*stages)
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,8 @@ class FSRCNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.expand(self.map(self.shrink(self.extract(x - 0.5))))
-        return self.upsample(features) + 0.5
+        restored: torch.Tensor = self.upsample(features, 0.5)
+        return restored
 
 
 def load(name: str, width: int) -> TorchNetwork:

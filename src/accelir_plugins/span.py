@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
-from accelir_plugins._layers import Merge, bilinear_subpixel
+from accelir_plugins._layers import Merge, Upsampling, bilinear_subpixel
 from accelir_plugins._weights import load_weights
 
 BLOCKS = 6
@@ -98,7 +98,7 @@ class SPAN(nn.Module):
         self.blocks = nn.ModuleList(_Block(width) for _ in range(BLOCKS))
         self.fuse = Unfolded(width, width)
         self.merge = Merge(width, 4)
-        self.upsample = nn.Sequential(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.upsample = Upsampling(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         self._start_bilinear(scale)
 
     @torch.no_grad()
@@ -123,7 +123,8 @@ class SPAN(nn.Module):
             outputs.append(features)
             firsts.append(first)
         merged = self.merge([head, self.fuse(outputs[-1]), outputs[0], firsts[-1]])
-        return self.upsample(merged) / RANGE + 0.5
+        restored: torch.Tensor = self.upsample(merged, 1 / RANGE, 0.5)
+        return restored
 
     def fused(self) -> SPAN:
         """The same function with one convolution for each `Unfolded`: a copy, to run and to ship."""

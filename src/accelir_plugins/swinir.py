@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import SuperResolution
-from accelir_plugins._layers import as_typed
+from accelir_plugins._layers import Upsampling, as_typed
 from accelir_plugins._weights import load_weights
 
 WINDOW = 8
@@ -136,7 +136,7 @@ class SwinIR(nn.Module):
         self.groups = nn.Sequential(*(_Group(width) for _ in range(GROUPS)))
         self.norm = nn.LayerNorm(width)
         self.fuse = nn.Conv2d(width, width, 3, padding=1)
-        self.upsample = nn.Sequential(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.upsample = Upsampling(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -148,7 +148,7 @@ class SwinIR(nn.Module):
         shallow = self.head(padded)
         deep = self.norm(self.groups(self.embed(shallow.permute(0, 2, 3, 1))))
         features = shallow + self.fuse(deep.permute(0, 3, 1, 2))
-        restored: torch.Tensor = self.upsample(features) + 0.5
+        restored: torch.Tensor = self.upsample(features, offset=0.5)
         return restored[..., : height * self.scale, : width * self.scale]
 
 
