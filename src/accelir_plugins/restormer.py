@@ -2,7 +2,7 @@
 
 Depth is about a third of the paper's: 1, 2, 2 and 3 blocks on the four scales and one refinement block, where the paper
 has 4, 6, 6, 8 and 4. Normalisation is without bias, as the paper has it for Gaussian noise. Sizes that are no multiples
-of 32 are padded by repeating the edge, where the authors' code reflects.
+of a cell are padded by repeating the edge, where the authors' code reflects.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ EXPANSION = 2.66
 HEADS = (1, 2, 4, 8)
 
 CELL = 32
-"""Side in pixels of the image of the cells in whose neighbourhoods, 3x3 cells each, channels are likened. Crops of up
-to two cells, as the shipped networks were trained on, are likened as a whole, as in the paper. An image likened as a
-whole is not what they know: they restore it worse (Chu et al., ECCV 2022, mend that in the same way)."""
+"""Cells of this side suit the shipped networks: crops of up to two cells a side, as they were trained on, are likened
+as a whole, as in the paper. An image likened as a whole is not what they know: they restore it worse (Chu et al., ECCV
+2022, mend that in the same way)."""
 
 
 class _LayerNorm(nn.Module):
@@ -124,8 +124,8 @@ class _Block(nn.Module):
         return x + self.forward_features(self.norm2(x))
 
 
-def _stage(width: int, scale: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(_Block(width, HEADS[scale], CELL // 2**scale) for _ in range(blocks)))
+def _stage(width: int, scale: int, blocks: int, cell: int) -> nn.Sequential:
+    return nn.Sequential(*(_Block(width, HEADS[scale], cell // 2**scale) for _ in range(blocks)))
 
 
 class Restormer(nn.Module):
@@ -138,17 +138,22 @@ class Restormer(nn.Module):
         width: Channels of the body at full resolution; 2, 4 and 8 times that below.
         blocks: Transformer blocks on each of the four scales, from full resolution down.
         refinement: Blocks after the decoder.
+        cell: Side in pixels of the image of the cells in whose neighbourhoods, 3x3 cells each, channels are likened; a
+            multiple of 8.
     """
 
-    def __init__(self, width: int, blocks: tuple[int, int, int, int] = (1, 2, 2, 3), refinement: int = 1) -> None:
+    def __init__(
+        self, width: int, blocks: tuple[int, int, int, int] = (1, 2, 2, 3), refinement: int = 1, cell: int = CELL
+    ) -> None:
         super().__init__()
+        self.cell = cell
         widths = [width * 2**scale for scale in range(4)]
         self.embed = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        self.encoders = nn.ModuleList(_stage(widths[scale], scale, blocks[scale]) for scale in range(3))
+        self.encoders = nn.ModuleList(_stage(widths[scale], scale, blocks[scale], cell) for scale in range(3))
         self.downs = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, w // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)) for w in widths[:3]
         )
-        self.latent = _stage(widths[3], 3, blocks[3])
+        self.latent = _stage(widths[3], 3, blocks[3], cell)
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, 2 * w, 3, padding=1, bias=False), nn.PixelShuffle(2)) for w in widths[:0:-1]
         )
@@ -157,14 +162,14 @@ class Restormer(nn.Module):
             [nn.Conv2d(2 * w, w, 1, bias=False) for w in (widths[2], widths[1])] + [nn.Identity()]
         )
         self.decoders = nn.ModuleList(
-            _stage(w, scale, blocks[scale]) for w, scale in ((widths[2], 2), (widths[1], 1), (2 * width, 0))
+            _stage(w, scale, blocks[scale], cell) for w, scale in ((widths[2], 2), (widths[1], 1), (2 * width, 0))
         )
-        self.refine = _stage(2 * width, 0, refinement)
+        self.refine = _stage(2 * width, 0, refinement, cell)
         self.tail = nn.Conv2d(2 * width, 3, 3, padding=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        padded = functional.pad(x, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+        padded = functional.pad(x, (0, -width % self.cell, 0, -height % self.cell), mode="replicate")
         with as_typed(padded):
             features = self.embed(padded)
         skips = []
@@ -188,4 +193,6 @@ def load(name: str, width: int, sigma: float = 25) -> TorchNetwork:
         family=f"restormer-s{sigma:g}",
         width=width,
         multiple=CELL,
+        # Profiles of the same weights that were made where whole images are likened fit no longer.
+        revision=f"cells of {CELL}",
     )
