@@ -150,7 +150,7 @@ class IRNetwork(ABC):
     ) -> list[Any]:
         """Restore images of one size, as many at a time as fit in the memory that a tile takes.
 
-        Small images keep a GPU busy only together; on a CPU they save a little.
+        Small images keep a GPU busy only together.
 
         Args:
             images: uint8, each (H, W, 3) or each (H, W), sRGB, or PIL images; or one array with an axis before these.
