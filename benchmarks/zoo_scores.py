@@ -19,6 +19,7 @@ from PIL import Image
 
 import accelir
 from accelir.bench.measure import make_input
+from accelir.bench.results import provenance
 from accelir.image import ImageArray, as_image_array
 from accelir.metrics import psnr_rgb, psnr_y
 from accelir.network import IRNetwork
@@ -52,7 +53,8 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
         clean input, for super-resolution enlarged by Pillow's bicubic. ``set5_psnr_y``, for super-resolution:
         from clean inputs, as many pixels as the scale left out at the border. ``kodak24_unseen_psnr_rgb``, for
         deblurring: from clean inputs that a random trajectory has blurred, which no network was trained on;
-        ``kodak24_sharp_psnr_rgb``: from inputs that nothing has blurred.
+        ``kodak24_sharp_psnr_rgb``: from inputs that nothing has blurred. ``psnr_of``: the fingerprint of the network
+        that was scored, and the commit of the code (of older scores, the one that they came with).
     """
     task = network.task
     qualities = (10, 20, 40) if isinstance(task, Denoise) else (50, 75, 90)
@@ -70,6 +72,7 @@ def scores(network: IRNetwork, data: Path) -> dict[str, object]:
         found["kodak24_sharp_psnr_rgb"] = _of_another_blur(network, files, SHARP)
     if isinstance(task, SuperResolution):
         found["set5_psnr_y"] = {key: round(value, 3) for key, value in _set5(network, data).items()}
+    found["psnr_of"] = {"fingerprint": network.fingerprint(), "commit": provenance("")["commit"]}
     return found
 
 

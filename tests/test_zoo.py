@@ -570,6 +570,11 @@ def test_restormer_restores_more_where_channels_are_likened_nearby() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["name"])
+def test_scores_are_of_the_shipped_weights(record: dict[str, Any]) -> None:
+    assert record["psnr_of"]["fingerprint"] == accelir.network(record["name"]).fingerprint()
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["name"])
 def test_shipped_weights_say_where_they_come_from(record: dict[str, Any]) -> None:
     header = read_record(PLUGINS / "weights" / f"{record['name']}.safetensors")
     assert header is not None
