@@ -109,8 +109,8 @@ The oldest rows go by what was the default then (optimiser and steps stand here)
 `accelir train` is the same loop and optimiser for photographs of yours, with inputs stored as real files instead of
 this mixture and steps of its own.
 
-| network | steps | batch x side | loss | optimiser | started from | minutes | data |
-|---|---|---|---|---|---|---|---|
+| network | steps | batch x side | rate | loss | optimiser | started from | minutes | data |
+|---|---|---|---|---|---|---|---|---|
 """
 
 GAP = """
@@ -200,6 +200,7 @@ def _trainings(records: list[dict[str, Any]]) -> Iterator[str]:
                 f"`{record['name']}`",
                 f"{recipe['steps']:,}",
                 f"{recipe['batch']} x {recipe['patch']}",
+                f"{recipe['learning_rate']:g}",
                 recipe["loss"],
             ]
             minutes = f"{stage['seconds'] / 60:.0f}" + (f", {stage['machine']}" if "machine" in stage else "")
