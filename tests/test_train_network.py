@@ -84,6 +84,21 @@ def interrupting(told: list[int], at: int) -> Callable[[int, int, str], None]:
     return progress
 
 
+def test_modules_with_a_pyramid_are_trained_by_it(run: Callable[..., Any]) -> None:
+    class Stepped(Mine):
+        def pyramid(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            whole = self(x)
+            return whole, nn.functional.avg_pool2d(whole, 2)
+
+    few: dict[str, Any] = {"steps": 2, "batch": 1, "patch": 16, "loss": None}
+    for module, asked, loss in (
+        (Stepped(), few, "multiscale"),
+        (Stepped(), few | {"loss": "l1"}, "l1"),
+        (Mine(), few, "mse"),
+    ):
+        assert run(network=module, recipe=asked, force=True).network.provenance["recipe"]["loss"] == loss
+
+
 class TestOutputs:
     def test_weights_log_and_record_are_written_together(self, run: Callable[..., Any], tmp_path: Path) -> None:
         module = mine()
@@ -205,6 +220,17 @@ class TestGoingOn:
         assert "\n" not in str(told.value)
         assert run(force=True).weights.exists()
         assert not file.parent.exists()
+
+    def test_what_fails_at_once_leaves_nothing(self, run: Callable[..., Any], tmp_path: Path) -> None:
+        class Fails(Mine):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    raise RuntimeError("no")
+                return super().forward(x)
+
+        with pytest.raises(accelir.InvalidInputError, match="no"):
+            run(network=Fails())
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_checkpoint_in_which_no_step_was_kept_blocks_nothing(
         self, run: Callable[..., Any], tmp_path: Path

@@ -17,7 +17,7 @@ from torch import nn
 
 import accelir
 from accelir.codec import Codec
-from accelir.errors import InvalidInputError, NotDifferentiableError
+from accelir.errors import AccelIRError, InvalidInputError, NotDifferentiableError
 from accelir.files import PICTURE_ENDINGS, pictures_in
 from accelir.image import size_of
 from accelir.network import IRNetwork, as_module
@@ -122,7 +122,8 @@ def train_network(
         task: What the network is to undo, where it does not say so itself or is to learn another of the same scale.
         arguments: Keyword arguments of a factory.
         start: Weights to start from instead, as training writes them.
-        recipe: How to train, or what is to differ from the recipe that `recipe_for` gives the task.
+        recipe: How to train, or what is to differ from the recipe that `recipe_for` gives the task; the loss of a
+            module with a ``pyramid`` is then multiscale.
         codecs: Whose files the inputs go through, and those of the scores; none for clean inputs only.
         qualities: The lowest and the highest of the usual encoders; None for those of the task.
         clean: Share of the inputs that go through no file; against kernels of one's own, of those after what helps a
@@ -160,7 +161,9 @@ def train_network(
     (module,) = net.modules
     if start is not None:
         load_weights(module, start)
-    recipe = recipe if isinstance(recipe, Recipe) else recipe_for(net.task, **(recipe or {}))
+    if not isinstance(recipe, Recipe):
+        asked = {name: value for name, value in (recipe or {}).items() if value is not None}
+        recipe = recipe_for(net.task, **({"loss": "multiscale"} if hasattr(module, "pyramid") else {}) | asked)
     if recipe.loss == "multiscale" and not hasattr(module, "pyramid"):
         raise InvalidInputError(f"The loss multiscale is for modules with a pyramid; {net.name!r} has none.")
     side = 2 * recipe.patch
@@ -215,19 +218,25 @@ def train_network(
         tell(step, steps, "training")
 
     checkpoint.start_clock()
-    average = train(
-        as_module(net),
-        source,
-        recipe,
-        device=place,
-        checkpoint=checkpoint.state,
-        checkpoint_every=min(200, max(recipe.steps // 10, 1)),
-        keep_checkpoint=True,
-        report=report,
-        report_every=min(100, max(recipe.steps // 20, 1)),
-        auxiliary=auxiliary,
-        name=net.name,
-    )
+    try:
+        average = train(
+            as_module(net),
+            source,
+            recipe,
+            device=place,
+            checkpoint=checkpoint.state,
+            checkpoint_every=min(200, max(recipe.steps // 10, 1)),
+            keep_checkpoint=True,
+            report=report,
+            report_every=min(100, max(recipe.steps // 20, 1)),
+            auxiliary=auxiliary,
+            name=net.name,
+        )
+    except AccelIRError:
+        # Of what failed before a step was kept there is nothing to go on with.
+        if team.first and not checkpoint.state.exists():
+            checkpoint.remove()
+        raise
     seconds = round(checkpoint.seconds)
 
     tell(0, 1, "scoring")
