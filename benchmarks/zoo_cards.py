@@ -252,22 +252,35 @@ def draw(records: list[dict[str, Any]]) -> None:
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "accelir", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
     from matplotlib import pyplot
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     shown = {"sr-x4": "q75", "denoise-s25": "q20", "deblur": "q75"}
     figure, panels = pyplot.subplots(1, len(shown), figsize=(11, 3.8), layout="constrained")
     for panel, (task, quality) in zip(panels, shown.items(), strict=True):
         families: dict[str, list[dict[str, Any]]] = {}
+        # Of lines that lie close the labels go to different sides.
+        above: dict[str, bool] = {}
         for record in sorted(records, key=_order):
             if record["task"] == task:
                 families.setdefault(record["name"].rsplit("-f", 1)[0], []).append(record)
         for family, members in families.items():
             flops = [2 * cost(accelir.network(record["name"]))[1] / 1e9 for record in members]
             scores = [record["kodak24_psnr_rgb"][quality] for record in members]
-            panel.plot(flops, scores, "o-", markersize=4, label=family)
+            (line,) = panel.plot(flops, scores, "o-", markersize=4, label=family)
             for x, y, record in zip(flops, scores, members, strict=True):
-                panel.annotate(f"f{record['width']}", (x, y), (3, -9), textcoords="offset points", fontsize=7)
+                panel.annotate(
+                    f"f{record['width']}",
+                    (x, y),
+                    (-4, 4) if above.setdefault(family, len(above) % 2 == 1) else (4, -9),
+                    textcoords="offset points",
+                    fontsize=7,
+                    color=line.get_color(),
+                    horizontalalignment="right" if above[family] else "left",
+                )
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda flops, _: f"{flops:g}")
+        panel.margins(x=0.08)
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_title(f"{TASKS[task][0]}, JPEG of quality {quality[1:]}")
         panel.set_xlabel("GFLOPs for a megapixel of output")
