@@ -65,7 +65,10 @@ know the kernels far better than anything else. *Unseen* is Kodak24 blurred by t
 (but the first, which is one of 4,096 on the GPU), the input and what is restored of it, and is what to expect of a
 photograph of yours: little gain. *Sharp* is Kodak24 with slight noise and no blur.
 
-"""
+""",
+    "denoise-s0to55": """Each picture has noise of a strength of its own, drawn evenly from 0 to 55.
+
+""",
 }
 """After the table of a task."""
 
@@ -75,7 +78,8 @@ HEAD = """# The zoo
 
 Every network that ships: how large, how fast, how well it restores. PSNR is in dB over RGB, mean of Kodak24, of clean
 inputs and of inputs stored by Pillow's JPEG at the quality in the column's name; *input* is the clean input itself,
-which for super-resolution is enlarged by Pillow's bicubic. MACs are multiply-accumulates for a megapixel of output.
+which for super-resolution is enlarged by Pillow's bicubic. *Set5 Y* is of the luma of Set5, with as many pixels left
+out at the border as the scale has. MACs are multiply-accumulates for a megapixel of output, each of two FLOPs.
 Milliseconds are for a megapixel of output too, by `restore()` on {machine}.
 Weights are {megabytes:.1f} MB in all, in half precision, under {licence}.
 
@@ -99,6 +103,7 @@ favoured. Against camera shake a network from scratch sees clean inputs only for
 and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter. From
 commit 2377878 on, nothing blurs a tenth of the inputs and random trajectories half of the others; before, they blurred
 an eighth, and nothing was sharp. The first training of `nafnet-deblur-f8` was interrupted halfway.
+Where 137 of the 162 photographs are named, no more of them went to the machine.
 A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
 named, up to ten networks were trained on it at a time.
 

@@ -232,6 +232,16 @@ class TestGoingOn:
             run(network=Fails())
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_file_in_the_checkpoint_s_place_is_told_before_anything_else(
+        self, run: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "mine.safetensors.checkpoint"
+        file.write_text("mine")
+        told: list[str] = []
+        with pytest.raises(accelir.SaveError, match="is no folder"):
+            run(force=True, progress=lambda done, total, what: told.append(what))
+        assert told == [] and file.read_text() == "mine"
+
     def test_a_checkpoint_in_which_no_step_was_kept_blocks_nothing(
         self, run: Callable[..., Any], tmp_path: Path
     ) -> None:

@@ -53,8 +53,10 @@ def about_strides(batch: torch.Tensor, multiple: int) -> str:
         batch: Its input, (N, 3, H, W).
         multiple: What it says of its strides.
     """
-    if multiple > 1 or all(side % 16 == 0 for side in batch.shape[-2:]):
+    if all(side % 16 == 0 for side in batch.shape[-2:]):
         return ""
+    if multiple > 1:
+        return f" It was said to take multiples of {multiple}: its stride may be another."
     return (
         " If the module takes only multiples of a stride, say so: accelir.TorchNetwork(module, task, multiple=8), or "
         "whatever its stride is."

@@ -173,7 +173,11 @@ class IRNetwork(ABC):
             return [Image.fromarray(restored) for restored in self.restore_batch(read, device=device, dtype=dtype)]
         arrays = [require_image(image) for image in images]
         if len({array.shape for array in arrays}) > 1:
-            raise InvalidInputError("A batch holds images of one size, all of them gray or all in colour.")
+            different = next(array.shape for array in arrays if array.shape != arrays[0].shape)
+            raise InvalidInputError(
+                "A batch holds images of one size, all of them gray or all in colour; got "
+                f"{arrays[0].shape} and {different}."
+            )
         if device is not None:
             self.to(device)
         target = self.device

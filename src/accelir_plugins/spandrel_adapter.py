@@ -135,6 +135,7 @@ def _loader() -> Any:
     except RuntimeError as error:
         # What torchvision says where it was built for another torch.
         raise MissingDependencyError(
-            f"spandrel needs a torchvision that was built for torch {torch.__version__}: {error}."
+            f"spandrel needs a torchvision that was built for torch {torch.__version__}: {error}. Install "
+            "torchvision from where that torch came."
         ) from error
     return spandrel.ModelLoader()

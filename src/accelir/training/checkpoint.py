@@ -51,6 +51,8 @@ class Checkpoint:
             DecodeError: What it holds is damaged.
             SaveError: The folder cannot be written.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise SaveError(f"{self.folder} is no folder, and a training keeps there what it goes on from.")
         wanted = json.loads(json.dumps(identity))
         # Where no step has been kept, nothing is lost by another beginning.
         if self.state.exists() and not force:
