@@ -62,6 +62,12 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="by torch.compile")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.clean is not None and not 0 <= options.clean <= 1:
+        parser.error(f"--clean is a share from 0 to 1; got {options.clean}")
+    if options.clean is not None and (
+        options.device != "cpu" or any(ZOO[name].family.side is None for name in options.names or ZOO)
+    ):
+        parser.error("--clean is for inputs that are prepared before the training, on a CPU")
     # Of the code that runs, whatever is committed meanwhile.
     commit = provenance("")["commit"]
     for name in options.names or ZOO:
@@ -188,8 +194,6 @@ def material(job: Job, options: argparse.Namespace, *, deblurs: bool) -> tuple[S
     """
     family, data, device = job.family, options.data, options.device
     resident = torch.device(device).type != "cpu"
-    if options.clean is not None and (resident or family.side is None):
-        raise SystemExit("--clean is for inputs that are prepared before the training, on a CPU.")
     if family.side is not None:
         if resident:
             return ResidentPairs(sharp_photographs(data), family.task, device=device), None
@@ -206,7 +210,7 @@ def material(job: Job, options: argparse.Namespace, *, deblurs: bool) -> tuple[S
 
 @lru_cache(maxsize=1)
 def pairs(data: Path, task: Task, side: int, seed: int, clean: float | None) -> Pairs:
-    """Made once for networks of the same task in a row."""
+    """Made once for networks of the same task and seed in a row."""
     print(f"preparing {PAIRS} pairs for {task.name}", flush=True)
     return make_pairs(
         pictures_in(data / "train"),
@@ -302,7 +306,7 @@ def write_provenance(
 
 
 def _prepared(job: Job, clean: float | None) -> str:
-    share = "" if clean is None else f", {clean:.0%} clean"
+    share = "" if clean is None else f", {100 * clean:g}% clean"
     return f"{PAIRS} pairs of side {job.family.side}, seed {_pairs_seed(job.recipe)}{share}"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import accelir
@@ -117,6 +118,47 @@ def test_upsampling_is_what_its_layers_make(
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [],
+        [nn.Conv2d(4, 8, 3)],
+        [nn.Conv2d(4, 16, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(4, 4, 1)],
+        [nn.Conv2d(4, 16, 3, padding=1, padding_mode="reflect"), nn.PixelShuffle(2)],
+        [nn.Conv2d(4, 16, 3, dilation=2), nn.PixelShuffle(2)],
+        [nn.Conv2d(4, 16, 3, stride=2), nn.PixelShuffle(2)],
+        [nn.Conv2d(4, 16, 3), nn.PReLU(16, 0.3), nn.PixelShuffle(2)],
+        [nn.Conv2d(4, 16, 3), nn.ReLU(), nn.PixelShuffle(2)],
+        [nn.Sequential(nn.Conv2d(4, 16, 3)), nn.PixelShuffle(2)],
+    ],
+)
+def test_upsampling_of_other_layers_is_what_they_make(layers: list[nn.Module]) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 4, 6, 7).to(memory_format=torch.channels_last)
+    expected = nn.Sequential(*layers)(image) * 1.5 - 0.5
+    torch.testing.assert_close(Upsampling(*layers)(image, 1.5, -0.5), expected)
+
+
+def test_hooks_of_what_enlarges_run() -> None:
+    ours = Upsampling(nn.Conv2d(4, 16, 3), nn.PixelShuffle(2))
+    seen: list[int] = []
+    ours[0].register_forward_hook(lambda _, __, made: seen.append(made.shape[1]))
+    image = torch.randn(1, 4, 6, 7).to(memory_format=torch.channels_last)
+    prune.random_unstructured(ours[0], "weight", amount=0.5)
+    for _ in range(2):
+        ours(image).sum().backward()
+    assert seen == [16, 16]
+
+
+@pytest.mark.parametrize("name", ["edsr-x4-f8", "carn-x4-f16", "span-x4-f16", "fsrcnn-x4-f16"])
+def test_a_traced_network_has_the_layers_of_the_paper(name: str) -> None:
+    module = accelir.network(name).module
+    traced = torch.fx.symbolic_trace(module)
+    image = torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(image), module(image), atol=1e-5, rtol=1e-5)
 
 
 def test_a_convolution_of_several_inputs_is_that_of_them_joined() -> None:

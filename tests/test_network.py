@@ -71,9 +71,20 @@ def test_no_tile_of_a_network_without_end_is_too_large_or_a_sliver(multiple: int
 
 
 def test_a_cpu_gets_larger_tiles_for_narrow_networks_that_do_not_enlarge() -> None:
-    sides = [side_for("cpu", field, 1, width, 900) for field, width in ((25, 8), (147, 16), (147, 32), (147, 48))]
-    assert sides == [1448 - 26, 1024 - 148, 724 - 148, 512]
-    assert side_for("cpu", 25, 4, 8, 900) is None
+    for itemsize in (2, 4):
+        for field, width in ((25, 8), (147, 16), (147, 32), (147, 48)):
+            side = side_for("cpu", field, 1, width, 900, itemsize) or 0
+            seen = side + 2 * (field // 2 + 1)
+            assert side == 512 or (side > 512 and 0.99 * 2**25 < seen**2 * width * itemsize <= 2**25)
+    assert (side_for("cpu", 25, 1, 8, 900) or 0) > 1024 and side_for("cpu", 25, 4, 8, 900) is None
+
+
+def test_a_batch_of_small_images_takes_the_memory_of_a_usual_tile() -> None:
+    narrow = TorchNetwork(DnCNN(8, 3), Denoise(25), width=8, receptive_field=7)
+    seen: list[int] = []
+    narrow.module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    narrow.restore_batch([PHOTO[:64, :64]] * 130)
+    assert seen == [64, 64, 2]
 
 
 def test_a_cpu_gets_smaller_tiles_of_large_images_for_wide_networks() -> None:
@@ -212,9 +223,14 @@ def test_strides_are_not_thought_of_where_channels_differ() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + torch.cat([x, x[:, :2]], dim=1)
 
-    with pytest.raises(InvalidInputError, match="must match") as told:
-        TorchNetwork(Widens(), Denoise(25)).restore(PHOTO[:33, :40])
-    assert "multiple=" not in str(told.value)
+    class Groups(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.group_norm(x, 2)
+
+    for module, said in ((Widens(), "must match"), (Groups(), "divisible")):
+        with pytest.raises(InvalidInputError, match=said) as told:
+            TorchNetwork(module, Denoise(25)).restore(PHOTO[:33, :40])
+        assert "multiple=" not in str(told.value)
 
 
 def test_restore_returns_what_came_in() -> None:
@@ -249,6 +265,13 @@ def test_the_fingerprint_follows_the_weights() -> None:
     assert TorchNetwork(second, Denoise(25), family="f").fingerprint() == fingerprints[0]
     # Profiles of what the same weights computed before fit no longer.
     assert TorchNetwork(second, Denoise(25), family="f", revision="2").fingerprint() != fingerprints[0]
+
+    class Later(TorchNetwork):
+        revision = "2"
+
+    later = Later(second, Denoise(25), family="f").fingerprint()
+    assert later == TorchNetwork(second, Denoise(25), family="f", revision="2").fingerprint()
+    assert later != TorchNetwork(second, Denoise(25), family="f2").fingerprint()
 
 
 def test_what_torch_has_compiled_keeps_its_fingerprint_and_so_its_profile() -> None:

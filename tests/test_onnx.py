@@ -182,6 +182,20 @@ def test_weights_that_are_made_of_others_are_made_for_the_file(folder: Path) -> 
     assert {node.input[1] for node in convolutions} <= {constant.name for constant in model.graph.initializer}
 
 
+def test_what_takes_more_room_when_made_for_the_file_is_not(folder: Path) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            at = torch.arange(x.shape[-1])
+            return self.conv(x) * (at[:, None] > at) * torch.sin(at[:, None] * at / 9)
+
+    path = accelir.export_onnx(TorchNetwork(Masked(), Denoise(25)), folder / "room.onnx", size=(500, 500)).path
+    assert path.stat().st_size < 100_000
+
+
 def test_windows_of_one_size_show_each_pixel_once(fixed: Path) -> None:
     """For coarse strides too, beside which a window has no room."""
     network = accelir.network(fixed)

@@ -38,6 +38,9 @@ LARGEST = 65_536
 FOLDED = 2**22
 """Numbers of the largest weights that are computed once, for the file, where a network makes them of others."""
 
+GROWN = 1.1
+"""How much larger the file may become by that."""
+
 CONVERTERS = ("torch.onnx", "onnxscript", "onnx_ir")
 """Loggers that tell of every operator of torchvision that is not there, and of what `ExportError` says anyway."""
 
@@ -200,9 +203,15 @@ def _traced(module: nn.Module, name: str, size: tuple[int, int] | None, step: in
                 opset_version=opset,
                 verbose=False,
             )
-            model = program.model  # type: ignore[union-attr]
-            onnxscript.optimizer.optimize_ir(model, input_size_limit=FOLDED, output_size_limit=FOLDED)
-        return program.model_proto  # type: ignore[union-attr]
+            written = program.model_proto  # type: ignore[union-attr]
+            onnxscript.optimizer.optimize_ir(
+                program.model,  # type: ignore[union-attr]
+                input_size_limit=FOLDED,
+                output_size_limit=FOLDED,
+            )
+            folded = program.model_proto  # type: ignore[union-attr]
+        # Masks and the like, which were made on the way, may take far more room than what they are made of.
+        return folded if folded.ByteSize() <= GROWN * written.ByteSize() else written
     except Exception as error:
         # torch gives its export errors no common base but this.
         raise ExportError(f"Network {name!r} cannot be traced: {_first_line(error.__cause__ or error)}") from error

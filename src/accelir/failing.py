@@ -16,7 +16,7 @@ __all__ = ["about_strides", "failing_as"]
 SIZES_DIFFER = re.compile(
     r"must match the size of tensor .* at non-singleton dimension [23]"
     r"|Sizes of tensors must match except in dimension 1"
-    r"|divisible by"
+    r"|(?:height|width|size\(-[12]\)).* divisible by"
     r"|is invalid for input of size"
 )
 """What torch says where a side is no multiple of a stride: sums, concatenations, pixel_unshuffle and windows."""

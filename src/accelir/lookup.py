@@ -28,7 +28,7 @@ class ProfileWarning(UserWarning):
 def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
     """The installed profile of a pair, else that of the nearest width in the network's family.
 
-    Warns where that is for other weights.
+    Warns where that is for other weights, or another revision.
 
     Raises:
         ProfileNotFoundError: There is none; says the command that makes one.
@@ -71,7 +71,11 @@ def profile_for(codec: str | Codec, network: str | IRNetwork) -> Profile:
         # The same weights under another name, as of an exported file.
         found.check(coder, net)
         return found
-    known = f"The profile of {net.name!r} is for other weights" if own else f"No profile for {net.name!r}"
+    known = (
+        f"The profile of {net.name!r} is for other weights, or another revision"
+        if own
+        else f"No profile for {net.name!r}"
+    )
     stand_in = "it" if nearest == net.name else f"that of {nearest!r}"
     warnings.warn(f"{known}; {stand_in} is used all the same.", ProfileWarning, stacklevel=outside())
     found.check(coder)

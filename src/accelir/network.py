@@ -193,11 +193,11 @@ class IRNetwork(ABC):
         colour = np.stack(coloured) if len(coloured) > 1 else coloured[0][None]
         scale = self.task.scale
         count, height, width = colour.shape[:3]
-        side = side_for(target.type, self.receptive_field, scale, self.width, max(height, width))
+        side = side_for(target.type, self.receptive_field, scale, self.width, max(height, width), dtype.itemsize)
         result = np.empty((count, height * scale, width * scale, 3), np.uint8)
         for rows, columns in self.tiles(height, width, side):
             inputs = colour[:, rows.outer, columns.outer]
-            together = at_once(inputs.shape[1], inputs.shape[2], side)
+            together = at_once(inputs.shape[1], inputs.shape[2], None if target.type == "cpu" else side)
             inside = rows.within(scale), columns.within(scale)
             for first in range(0, count, together):
                 these = slice(first, first + together)
@@ -230,7 +230,7 @@ class IRNetwork(ABC):
 
     def fingerprint(self) -> str:
         """A hash of the weights and the revision, to which profiles are bound: 16 hexadecimal digits."""
-        digest = hashlib.sha256(f"{self.family} {self.revision}".strip().encode())
+        digest = hashlib.sha256("\n".join([self.family, self.revision]).strip().encode())
         for module in self.modules:
             for key, value in sorted(module.state_dict().items()):
                 # Of what torch.compile has wrapped as of what it wraps.
@@ -244,8 +244,9 @@ class IRNetwork(ABC):
         Args:
             height: Of the input.
             width: Of the input.
-            side: Of the tiles without their margin; by default 512. For a network whose receptive field has no end, by
-                default the whole of an image of up to one megapixel, and of a larger one parts of at most 1024.
+            side: Of the tiles without their margin; by default 512 (`restore` chooses it by width and device). For a
+                network whose receptive field has no end, by default the whole of an image of up to one megapixel, and
+                of a larger one parts of at most 1024.
         """
         return tiles(height, width, side, receptive_field=self.receptive_field, multiple=self.multiple)
 
@@ -302,7 +303,7 @@ class TorchNetwork(IRNetwork):
             not known.
         multiple: The stride of the coarsest scale inside the module. Sizes that are no multiples of it are padded by
             repeating the edge, at the bottom and on the right, and cropped again.
-        revision: Of what the module computes, as in `IRNetwork`.
+        revision: Of what the module computes, as in `IRNetwork`; by default the class's.
 
     Raises:
         InvalidInputError: No module, no task, or a number out of range.
@@ -319,7 +320,7 @@ class TorchNetwork(IRNetwork):
         width: int = 0,
         receptive_field: int | None = None,
         multiple: int = 1,
-        revision: str = "",
+        revision: str | None = None,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InvalidInputError(f"TorchNetwork wraps a torch.nn.Module; got {type(module).__name__}.")
@@ -334,7 +335,7 @@ class TorchNetwork(IRNetwork):
         self.width = whole_number("width", width, least=0)
         self.receptive_field = None if receptive_field is None else whole_number("receptive_field", receptive_field)
         self.multiple = whole_number("multiple", multiple)
-        self.revision = revision
+        self.revision = type(self).revision if revision is None else revision
         self.provenance = getattr(module, "provenance", {})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

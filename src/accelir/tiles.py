@@ -19,10 +19,9 @@ time, which may be had again without the system's help."""
 WIDE_TILE = 224
 """Side of these tiles, for networks whose margin is an eighth of that or less."""
 
-NUMBERS = 2**24
+TILE_BYTES = 2**25
 """Of a tile in the body of a narrower network that does not enlarge, at most, on a CPU: its tiles are so large that the
-margins, which are seen twice, are few. That is 32 MiB in bfloat16, and the C library of Linux asks the system anew for
-each block that is larger."""
+margins, which are seen twice, are few. The C library of Linux asks the system anew for each block that is larger."""
 
 GPU_OUTPUT = 2048
 """Side of what a GPU makes of a tile, which it takes larger ones to keep busy: a few GiB for wide networks."""
@@ -72,11 +71,13 @@ def margin_of(receptive_field: int | None) -> int:
     return LOCAL_MARGIN if receptive_field is None else receptive_field // 2 + 1
 
 
-def side_for(device_type: str, receptive_field: int | None, scale: int, width: int, longest: int) -> int | None:
+def side_for(
+    device_type: str, receptive_field: int | None, scale: int, width: int, longest: int, itemsize: int = 2
+) -> int | None:
     """Side of the tiles of an input on a device, for a network of so many channels; None for the usual.
 
-    ``longest`` is the longest side of the input. Where the receptive field has no end, tiles change the result: they
-    are the same on all devices.
+    ``longest`` is the longest side of the input, ``itemsize`` the bytes of a number. Where the receptive field has no
+    end, tiles change the result: they are the same on all devices.
     """
     if receptive_field is None:
         return None
@@ -84,7 +85,7 @@ def side_for(device_type: str, receptive_field: int | None, scale: int, width: i
         margin = margin_of(receptive_field)
         if width >= WIDE:
             return WIDE_TILE if 8 * margin <= WIDE_TILE and longest > TILE else None
-        return max(isqrt(NUMBERS // width) - 2 * margin, TILE) if width and scale == 1 else None
+        return max(isqrt(TILE_BYTES // (itemsize * width)) - 2 * margin, TILE) if width and scale == 1 else None
     return max(GPU_OUTPUT // scale, TILE)
 
 

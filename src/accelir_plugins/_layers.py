@@ -19,6 +19,7 @@ __all__ = [
     "bilinear_deconvolution",
     "bilinear_subpixel",
     "half_of",
+    "is_traced",
     "joined",
     "scaled",
 ]
@@ -28,6 +29,11 @@ def as_typed(x: torch.Tensor) -> AbstractContextManager[object]:
     """Compute in the types that tensors have, also where autocast would have it otherwise, on the device of ``x``."""
     known = torch.amp.is_autocast_available(x.device.type)
     return torch.autocast(x.device.type, enabled=False) if known else nullcontext()
+
+
+def is_traced(x: torch.Tensor) -> bool:
+    """Whether work is counted, exported or traced: layers are then as the papers have them."""
+    return isinstance(x, FakeTensor | torch.fx.Proxy)
 
 
 def half_of(layer: nn.Conv2d, x: torch.Tensor, which: int) -> torch.Tensor:
@@ -63,8 +69,7 @@ def joined(layer: nn.Conv2d, parts: Sequence[torch.Tensor]) -> torch.Tensor:
     torch takes several times as long to join inputs of different widths, where channels are last, as to convolve them.
     The layer is not called, and its hooks do not run.
     """
-    # Where work is counted or exported, the layer is as it is.
-    if isinstance(parts[0], FakeTensor):
+    if is_traced(parts[0]):
         whole: torch.Tensor = layer(torch.cat(list(parts), dim=1))
         return whole
     weights = torch.split(layer.weight, [part.shape[1] for part in parts], dim=1)
@@ -75,34 +80,54 @@ def joined(layer: nn.Conv2d, parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 class Upsampling(nn.Sequential):
-    """Convolutions of stride 1, each before `torch.nn.PixelShuffle`, perhaps with an activation between the two.
+    """Convolutions, each before `torch.nn.PixelShuffle`, perhaps with a ReLU between the two.
 
     torch's own shuffle moves numbers one by one. Where channels are last, the convolutions here make them in the order
-    of the pixels that they become, so that whole runs of them move, in a fraction of the time. The convolutions are not
-    called, and their hooks do not run.
+    of the pixels that they become, so that whole runs of them move, in a fraction of the time. Other layers, and
+    convolutions with hooks, are called as they are.
     """
 
     def forward(self, x: torch.Tensor, gain: float = 1, offset: float = 0) -> torch.Tensor:
-        """What they make, times ``gain`` and plus ``offset``: the last one's weights take these, before activations."""
-        # Where work is counted or exported, the layers are as they are.
-        if isinstance(x, FakeTensor):
-            made: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-            return made if (gain, offset) == (1, 0) else made * gain + offset
-        stage: list[nn.Module] = []
-        for layer in self:
-            if not isinstance(layer, nn.PixelShuffle):
-                stage.append(layer)
-                continue
-            convolution, *activations = stage
-            assert isinstance(convolution, nn.Conv2d)
+        """What they make, times ``gain`` and plus ``offset``."""
+        stages = [] if is_traced(x) else self._stages()
+        for number, (convolution, activations, scale) in enumerate(stages, 1):
             weight, bias = convolution.weight, convolution.bias
-            if layer is self[-1]:
+            if number == len(stages) and not activations:
                 weight, bias = _changed(weight, bias, gain, offset)
-            x = _enlarged(x, weight, bias, layer.upscale_factor, convolution.padding, convolution.groups)
+                gain, offset = 1, 0
+            x = _enlarged(x, weight, bias, scale, convolution.padding, convolution.groups)
             for activation in activations:
                 x = activation(x)
-            stage = []
-        return x
+        if not stages:
+            x = super().forward(x)  # type: ignore[no-untyped-call]
+        return x if (gain, offset) == (1, 0) else x * gain + offset
+
+    def _stages(self) -> list[tuple[nn.Conv2d, list[nn.Module], int]]:
+        """Each convolution, the ReLUs after it, and by how much it enlarges; nothing where there are other layers."""
+        stages: list[tuple[nn.Conv2d, list[nn.Module], int]] = []
+        first: nn.Module | None = None
+        between: list[nn.Module] = []
+        for layer in self:
+            if isinstance(first, nn.Conv2d) and type(layer) is nn.PixelShuffle:
+                stages.append((first, between, layer.upscale_factor))
+                first, between = None, []
+            elif first is None and _is_plain(layer):
+                first = layer
+            elif first is not None and type(layer) is nn.ReLU:
+                between.append(layer)
+            else:
+                return []
+        return stages if first is None else []
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution of stride 1 that its weights say all about."""
+    return (
+        type(layer) is nn.Conv2d
+        and (layer.stride, layer.dilation, layer.padding_mode) == ((1, 1), (1, 1), "zeros")
+        and not layer._forward_hooks
+        and not layer._forward_pre_hooks
+    )
 
 
 def _changed(
@@ -155,8 +180,8 @@ class Deconvolution(nn.ConvTranspose2d):
     def forward(self, x: torch.Tensor, offset: float = 0) -> torch.Tensor:  # type: ignore[override]
         """What it makes, plus ``offset``, which its bias takes."""
         stride, kernel, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
-        # Where work is counted, multiplications by zeros are none; an exported network has the layer as it is.
-        if isinstance(x, FakeTensor):
+        # Multiplications by zeros are no work.
+        if is_traced(x):
             height, width = (side * stride for side in x.shape[2:])
             made = super().forward(x)[..., :height, :width]
             return made + offset if offset else made

@@ -13,12 +13,11 @@ from typing import ClassVar
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
 from accelir.network import TorchNetwork
 from accelir.tasks import Deblur
-from accelir_plugins._layers import joined
+from accelir_plugins._layers import is_traced, joined
 from accelir_plugins._weights import load_weights
 
 
@@ -79,8 +78,7 @@ class _AsymmetricFusion(nn.Sequential):
         self.scale = scale
 
     def forward(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
-        # Where work is counted or exported, the layers are as they are.
-        if isinstance(scales[0], FakeTensor):
+        if is_traced(scales[0]):
             resized = [_resize(features, 2.0 ** (at - self.scale)) for at, features in enumerate(scales)]
             whole: torch.Tensor = super().forward(torch.cat(resized, dim=1))  # type: ignore[no-untyped-call]
             return whole

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from accelir.errors import InvalidInputError
 from accelir.network import TorchNetwork
 from accelir.tasks import Denoise
 from accelir_plugins._layers import as_typed, half_of
@@ -146,6 +147,8 @@ class Restormer(nn.Module):
         self, width: int, blocks: tuple[int, int, int, int] = (1, 2, 2, 3), refinement: int = 1, cell: int = CELL
     ) -> None:
         super().__init__()
+        if cell < 8 or cell % 8:
+            raise InvalidInputError(f"The cells of a Restormer have a side that is a multiple of 8; got {cell}.")
         self.cell = cell
         widths = [width * 2**scale for scale in range(4)]
         self.embed = nn.Conv2d(3, width, 3, padding=1, bias=False)

@@ -148,7 +148,7 @@ class SwinIR(nn.Module):
         shallow = self.head(padded)
         deep = self.norm(self.groups(self.embed(shallow.permute(0, 2, 3, 1))))
         features = shallow + self.fuse(deep.permute(0, 3, 1, 2))
-        restored: torch.Tensor = self.upsample(features, offset=0.5)
+        restored: torch.Tensor = self.upsample(features) + 0.5
         return restored[..., : height * self.scale, : width * self.scale]
 
 

@@ -176,7 +176,7 @@ class Profile:
         if network is not None and self.header.fingerprint != network.fingerprint():
             raise ProfileMismatchError(
                 f"This profile is for network {self.header.network!r} ({self.header.fingerprint}); "
-                f"{network.name!r} has other weights ({network.fingerprint()})."
+                f"{network.name!r} has other weights, or another revision ({network.fingerprint()})."
             )
 
     def save(self, path: str | Path) -> Path:
