@@ -152,7 +152,7 @@ def test_hooks_of_what_enlarges_run() -> None:
     assert seen == [16, 16]
 
 
-@pytest.mark.parametrize("name", ["edsr-x4-f8", "carn-x4-f16", "span-x4-f16", "fsrcnn-x4-f16"])
+@pytest.mark.parametrize("name", ["edsr-x4-f8", "carn-x4-f16", "span-x4-f16"])
 def test_a_traced_network_has_the_layers_of_the_paper(name: str) -> None:
     module = accelir.network(name).module
     traced = torch.fx.symbolic_trace(module)
