@@ -273,7 +273,7 @@ def write_provenance(
         "name": name,
         "task": job.family.task.name,
         "width": job.width,
-        "data": f"162 photographs, {drawn}; clean and compressed mixed",
+        "data": f"{len(pictures_in(options.data / 'train'))} photographs, {drawn}; clean and compressed mixed",
         "recipe": asdict(job.recipe),
         "grown_from": None if job.start is None else f"width {job.start}",
         "command": f"python benchmarks/train_zoo.py DATA {name}"
