@@ -59,7 +59,7 @@ EARLIER = "†"
 OTHER_PROFILE = "‡"
 LEVELS = "§"
 NOTES = {
-    EARLIER: "Measured with weights that networks of this family had before they were trained again, or computed otherwise.",
+    EARLIER: "Measured before networks of this family were trained again, or computed otherwise.",
     OTHER_PROFILE: "Of files by the profile that this network had before the present one.",
     LEVELS: "Held against plain MSE with a level for each block, which is a weaker control than one level for all.",
 }

@@ -96,14 +96,14 @@ TRAINED = """
 ## How they were trained
 
 On photographs of open licences (public domain, CC0, CC-BY, CC-BY-SA, Unsplash, and of packages under GPL and LGPL),
-none of which is in any set reported on. For super-resolution and against noise a
-quarter of the inputs stay clean (or as many as the table says), and the others go through a JPEG of random quality and
-manner, so that no encoder is favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
-`nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 % did,
-and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter. From
-commit 2377878 on, nothing blurs a tenth of the inputs and random trajectories half of the others; before, they blurred
-an eighth, and nothing was sharp. The first training of `nafnet-deblur-f8` was interrupted halfway.
-Where 137 of the 162 photographs are named, no more of them went to the machine.
+none of which is in any set reported on. For super-resolution and against noise a quarter of the inputs stay clean (or
+as many as the table says), and the others go through a JPEG of random quality and manner, so that no encoder is
+favoured. Against camera shake a network from scratch sees clean inputs only for 60 % of its training (the first of
+`nafnet-deblur-f16`: 70 %), and in the rest 45 % go through such a JPEG; where a network that deblurs went on, 56 %
+did, and in six trainings of `nafnet-deblur-f16` and those that began with its weights only over their last quarter.
+From commit 2377878 on, nothing blurs a tenth of the inputs and random trajectories half of the others; before, they
+blurred an eighth, and nothing was sharp. The first training of `nafnet-deblur-f8` was interrupted halfway. Where 137
+of the 162 photographs are named, no more of them went to the machine.
 A GPU makes its batches itself: the same mixture, with libjpeg's arithmetic in floating point. Where a machine is
 named, up to ten networks were trained on it at a time.
 
